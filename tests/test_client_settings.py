@@ -19,6 +19,9 @@ from tests.support.public import hints_of
 NO_NUMBERS: list[Any] = [float("nan"), float("inf"), -1, True, "5", timedelta(seconds=5), [5], b"5"]
 
 
+WAITS = ("base", "cap", "deadline", "longest_retry_after")
+
+
 def client(**options: Any) -> GotSurge:
     """A client that is made, and not opened."""
     return GotSurge("sandbox", **({"transport": MemoryTransport(serve)} | options))
@@ -50,44 +53,31 @@ def test_what_is_no_setting_is_refused_when_the_client_is_made(name: str, value:
     assert caught.value.explain_code == "E903"
 
 
-@pytest.mark.parametrize("value", [*NO_NUMBERS, 0, None])
-@pytest.mark.parametrize("field", ["pool", "connect", "read", "total", "keepalive"])
-def test_timeouts_are_seconds(field: str, value: Any) -> None:
-    """None of them is nothing, not even None: a try without an end would hold its order in doubt."""
-    with pytest.raises(ConfigError, match=rf"Timeouts\.{field} must be a number of seconds above 0, not "):
-        Timeouts(**{field: value})
+SECONDS, WHOLE = "a number of seconds above 0", "a whole number of 1 or more"
+
+
+@pytest.mark.parametrize(
+    ("cls", "field", "more", "words"),
+    [
+        *((Timeouts, name, [0, None], SECONDS) for name in ("pool", "connect", "read", "total", "keepalive")),
+        *((RetryPolicy, name, [None], "a number of seconds, 0 or more") for name in WAITS),
+        (RetryPolicy, "attempts", [0, 1.5, None], WHOLE),
+        (Limits, "concurrency", [0, 1.5, None], WHOLE),
+        (Limits, "rate", [0], "a number above 0, or None for no limit"),
+    ],
+)
+def test_a_setting_is_a_number(cls: Any, field: str, more: list[Any], words: str) -> None:
+    """A try without an end would hold its order in doubt, so a time-out is never None; a wait may be 0."""
+    for value in (*NO_NUMBERS, *more):
+        with pytest.raises(ConfigError, match=rf"{cls.__name__}\.{field} must be {words}, not "):
+            cls(**{field: value})
+    assert (Limits(rate=0.5).rate, RetryPolicy(**dict.fromkeys(WAITS, 0)).cap) == (0.5, 0)
 
 
 def test_a_connection_is_awaited_for_less_than_the_try() -> None:
     """If the whole ended first, an order that never left would be in doubt."""
     with pytest.raises(ConfigError, match=r"Timeouts\.pool \(30 s\) must be less than Timeouts\.total \(20 s\)"):
         Timeouts(pool=30, total=20)
-
-
-@pytest.mark.parametrize("value", [*NO_NUMBERS, None])
-@pytest.mark.parametrize("field", ["base", "cap", "deadline", "longest_retry_after"])
-def test_waits_are_seconds(field: str, value: Any) -> None:
-    """A wait may be 0, but no other thing than a number."""
-    assert RetryPolicy(**{field: 0})
-    with pytest.raises(ConfigError, match=rf"RetryPolicy\.{field} must be a number of seconds, 0 or more, not "):
-        RetryPolicy(**{field: value})
-
-
-@pytest.mark.parametrize("value", [*NO_NUMBERS, 0, 1.5, None])
-def test_counts_are_whole(value: Any) -> None:
-    """Tries and calls in flight are whole numbers of 1 or more."""
-    with pytest.raises(ConfigError, match=r"RetryPolicy\.attempts must be a whole number of 1 or more, not "):
-        RetryPolicy(attempts=value)
-    with pytest.raises(ConfigError, match=r"Limits\.concurrency must be a whole number of 1 or more, not "):
-        Limits(concurrency=value)
-
-
-@pytest.mark.parametrize("value", [*NO_NUMBERS, 0])
-def test_a_rate_is_a_number(value: Any) -> None:
-    """None is no limit; 0.5 is a call every two seconds."""
-    assert Limits(rate=0.5).rate == 0.5
-    with pytest.raises(ConfigError, match=r"Limits\.rate must be a number above 0, or None for no limit, not "):
-        Limits(rate=value)
 
 
 @pytest.mark.parametrize(
@@ -128,18 +118,23 @@ def test_an_environment_is_a_name(environment: Any) -> None:
         GotSurge(environment, transport=MemoryTransport(serve))
 
 
-@pytest.mark.parametrize("value", [None, "", " ", 5, ("a", "b")])
-def test_a_client_key_is_text(value: Any) -> None:
-    """The key is no secret; it is shown."""
-    with pytest.raises(ConfigError, match=r"Credentials\.client_key must be non-empty text, not "):
-        Credentials(client_key=value)
-
-
-@pytest.mark.parametrize("value", [5, b"planted", ["planted"]])
-def test_a_secret_key_is_text(value: Any) -> None:
-    """The secret key is not shown."""
-    with pytest.raises(ConfigError, match=r"secret_key must be text, not (int|bytes|list)") as caught:
-        Credentials(client_key="key", secret_key=value)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        *(
+            ({"client_key": each}, r"client_key must be non-empty text, not ")
+            for each in (None, "", " ", 5, ("a", "b"))
+        ),
+        *(
+            ({"client_key": "key", "secret_key": each}, r"secret_key must be text, not (int|bytes|list)")
+            for each in (5, b"planted", ["planted"])
+        ),
+    ],
+)
+def test_credentials_are_text(options: Any, said: str) -> None:
+    """The client key is no secret, and is shown; the secret key is not."""
+    with pytest.raises(ConfigError, match=said) as caught:
+        Credentials(**options)
     assert "planted" not in str(caught.value)
 
 

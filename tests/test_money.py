@@ -49,7 +49,10 @@ def test_an_amount_is_read_as_units_of_its_currency(amount: Any, millicents: int
 
 @pytest.mark.parametrize(
     "amount",
-    ["", "2,00", "1,000.00", "1_000", "1e3", "SGD 2", "2.00 SGD", "NaN", "Infinity", "١٢", "2.000001", "--2", "9" * 40],
+    [
+        *("", "2,00", "1,000.00", "1_000", "1e3", "SGD 2", "2.00 SGD", "NaN", "Infinity", "١٢", "2.000001", "--2"),
+        *("9" * 40, "10000000000000000000.0000000001"),  # no digit is lost to rounding, however many stand before it
+    ],
 )
 def test_text_that_is_no_plain_amount_is_refused(amount: str) -> None:
     """What a person would not write as an amount of money is an error that shows it."""
@@ -125,12 +128,6 @@ def test_the_decimal_context_of_the_program_changes_nothing(millicents: int, pre
         assert Money.of(whole.amount, "SGD") == whole
 
 
-def test_a_fraction_too_fine_is_refused_in_a_large_amount_too() -> None:
-    """No digit is lost to rounding, however many stand before it."""
-    with pytest.raises(ValueError, match="more than five decimals"):
-        Money.of("10000000000000000000.0000000001", "SGD")
-
-
 @pytest.mark.parametrize("do", [lambda a, b: a + b, lambda a, b: a - b, lambda a, b: a < b])
 def test_two_currencies_do_not_mix(do: Any) -> None:
     """Adding, subtracting and ordering amounts of two currencies is an error that names both."""
@@ -172,11 +169,7 @@ def test_money_shows_as_people_write_it(millicents: int, text: str) -> None:
     """At least two decimals, at most five; the repr makes the same money again."""
     assert str(sgd(millicents)) == text
     assert repr(sgd(millicents)) == f"Money(millicents={millicents}, currency='SGD')"
-
-
-def test_money_without_a_currency_says_so() -> None:
-    """An amount that came without a currency shows a question mark for it."""
-    assert str(Money(millicents=100_000, currency="")) == "? 1.00"
+    assert str(sgd(millicents).in_currency("")) == text.replace("SGD", "?")
 
 
 def test_no_float_is_in_the_module() -> None:

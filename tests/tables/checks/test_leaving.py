@@ -65,12 +65,6 @@ def test_rows_with_faults_are_kept_before_the_first_good_one_is_given() -> None:
     assert result.lines == [3, 3]
 
 
-def test_a_good_file_leaves_nothing() -> None:
-    """All its rows are given, in their order, and nothing is kept."""
-    result = leave(keyed("B", "A", "C"))
-    assert (result.steps, result.left, result.ok) == (["B", "A", "C"], None, True)
-
-
 @pytest.mark.parametrize("bad", ["", "A", "A2"])
 def test_of_rows_with_one_key_none_is_taken(bad: str) -> None:
     """Neither the first one nor any other, also where one of them has a fault of its own; each is one row."""
@@ -82,41 +76,48 @@ def test_of_rows_with_one_key_none_is_taken(bad: str) -> None:
     assert sum("needs its own key" in rule for rule in result.rules) == (2 if bad else 3)
 
 
-def test_lines_of_json_are_left_out_too() -> None:
-    """A line that is no JSON, one with a fault, and those with one key."""
+def lines_of_json() -> str:
+    """One of which is no JSON, one with a fault, and two with one key."""
     lines = [good_json(tracking_id=key) for key in "ABCDB"]
     lines[2]["price"] = 1
-    result = leave("\n".join([*map(json.dumps, lines), "{"]), name="orders.jsonl")
-    assert (result.keys, result.left, result.ok) == (["A", "D"], 4, True)
+    return "\n".join([*map(json.dumps, lines), "{"])
 
 
-def test_where_no_row_is_good_the_file_is_refused() -> None:
-    """There is nothing to go on with, so nothing is left out."""
-    result = leave(keyed("A", "B", A=BAD, B=BAD))
-    assert (result.steps, result.left, result.ok) == ([], None, False)
+OVER = {f"from_time_window.{end}_time_utc": f"2020-01-01T0{hour}:00:00Z" for hour, end in enumerate(("start", "end"))}
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "keys", "left"),
+    [
+        (keyed("B", "A", "C"), "orders.csv", ["B", "A", "C"], None),
+        (keyed("A", "B") + "C,x\n", "orders.csv", ["A", "B"], 1),
+        (keyed("A", "B", A=OVER, B=BAD), "orders.csv", ["A"], 1),
+        (lines_of_json(), "orders.jsonl", ["A", "D"], 4),
+    ],
+    ids=["good", "too many cells", "an order with a warning only is sent", "JSON"],
+)
+def test_faulty_rows_are_left_out(data: str, name: str, keys: list[str], left: int | None) -> None:
+    """The other rows are given in their order."""
+    result = leave(data, name=name)
+    assert (result.keys, result.left, result.ok) == (keys, left, True)
 
 
 @pytest.mark.parametrize(
     "data",
     [
+        keyed("A", "B", A=BAD, B=BAD),
         keyed("A", "B", B=BAD).replace("price", "prise", 1),
         keyed("A", "B", "C", B={"pickup_note_to_driver": 'say "hi"'}).replace('""hi""', '"hi"'),
         keyed("A", "B", "C", B={"pickup_note_to_driver": "Café"}).encode("cp1252"),
         keyed("A", "B", "C", B={"pickup_note_to_driver": "a\0b"}),
         keyed("A", "B") + '"C\nD",x\n',
     ],
-    ids=["header", "quotes", "bytes", "NUL", "a row of several lines that is none"],
+    ids=["no good row", "header", "quotes", "bytes", "NUL", "a row of several lines that is none"],
 )
 def test_a_fault_of_the_whole_file_refuses_it(data: bytes | str) -> None:
     """Its header, its quotes, its bytes: which rows it is about is not certain."""
     result = leave(data)
     assert (result.steps, result.left, result.ok) == ([], None, False)
-
-
-def test_a_row_with_too_many_cells_is_left_out() -> None:
-    """On a line of its own it is one row, whatever it says."""
-    result = leave(keyed("A", "B") + "C,x\n")
-    assert (result.keys, result.left, result.ok) == (["A", "B"], 1, True)
 
 
 def test_a_folder_of_temporary_files_without_room_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -134,16 +135,6 @@ def test_a_folder_of_temporary_files_without_room_is_reported(monkeypatch: pytes
         leave(keyed(*keys))
     with pytest.raises(ConfigError, match="the folder of temporary files has no space"):
         leave(keyed("A"), items=items_of(tmp_path, *((key, "1") for key in keys)))
-
-
-def test_warnings_stay(tmp_path: Path) -> None:
-    """An order with a warning only is sent."""
-    late = {
-        "from_time_window.start_time_utc": "2020-01-01T00:00:00Z",
-        "from_time_window.end_time_utc": "2020-01-01T01:00:00Z",
-    }
-    result = leave(keyed("A", "B", A=late, B=BAD))
-    assert (result.keys, result.left, result.ok) == (["A"], 1, True)
 
 
 # --- items -----------------------------------------------------------------------------------------------------------
