@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.client import GotSurge
-from gotsurge_async.config import Credentials, Environment, Limits, Settings, checked_base, from_env
+from gotsurge_async.config import Credentials, Environment, Settings, checked_base, from_env
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
 
@@ -200,10 +200,3 @@ def test_a_secret_of_three_characters_is_taken() -> None:
     assert Credentials(client_key="key", secret_key="any").secret_key == Secret("any")
     assert GotSurge("sandbox", bearer_token="any")
     assert GotSurge("sandbox", bearer_token="", refresh_token="")
-
-
-@pytest.mark.parametrize("limits", [{"concurrency": 0}, {"rate": 0}, {"rate": -1.0}])
-def test_limits_let_something_through(limits: dict[str, float]) -> None:
-    """A limit of nothing is refused."""
-    with pytest.raises(ConfigError, match="must be a"):
-        Limits(**limits)  # type: ignore[arg-type]

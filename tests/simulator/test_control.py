@@ -64,24 +64,16 @@ async def test_the_clock_turns_over_http(plain: Client) -> None:
     assert (await plain.create(order())).status == 401
 
 
-async def test_a_code_can_be_had_over_http(plain: Client) -> None:
-    """A code comes with the keys that it takes to exchange it."""
-    answer = await plain.call("POST", "/_simulator/code", {"account": "platform"})
+async def test_what_signs_in_can_be_had_and_revoked_over_http(platform: Client) -> None:
+    """A code with the keys to exchange it, an SSO session of a person; the tokens of an account become worthless."""
+    answer = await platform.call("POST", "/_simulator/code", {"account": "platform"})
     assert set(answer.json) == {"code", "client_key", "secret_key"}
-    assert (await plain.call("POST", "/oauth2/token", answer.json)).status == 200
-
-
-async def test_a_session_can_be_had_over_http(platform: Client) -> None:
-    """An SSO session id of any person of an account can be had over HTTP."""
+    assert (await platform.call("POST", "/oauth2/token", answer.json)).status == 200
     wanted = {"account": "platform", "email": "platform@example.com"}
     answer = await platform.call("POST", "/_simulator/session", wanted)
     assert (await platform.call("POST", "/platform/sso/token", answer.json)).status == 200
-
-
-async def test_tokens_can_be_revoked_over_http(plain: Client) -> None:
-    """The tokens of an account can be made worthless over HTTP."""
-    assert (await plain.call("POST", "/_simulator/revoke", {"account": "plain"})).status == 200
-    assert (await plain.create(order())).status == 401
+    assert (await platform.call("POST", "/_simulator/revoke", {"account": "platform"})).status == 200
+    assert (await platform.create(order())).status == 401
 
 
 async def test_a_task_can_be_moved_over_http(plain: Client) -> None:

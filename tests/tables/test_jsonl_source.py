@@ -147,38 +147,39 @@ def test_every_fault_is_reported_with_line_and_path() -> None:
     assert [(row.line, row.key) for row in result.rows] == [(3, "B")]
 
 
-@pytest.mark.parametrize("value", [..., None])
-def test_what_is_required_must_be_given(value: Any) -> None:
-    """A field that is null is a field that is not there."""
-    result = read(good_json(service_type=value, from_address=value))
-    assert sorted(result.places) == [(1, "from_address"), (1, "service_type")]
+SOON = {"start_time_utc": "soon", "end_time_utc": "2030-03-05T04:00:00Z"}
+WRONG: list[tuple[dict[str, Any], list[str], str]] = [
+    *(({"service_type": none, "from_address": none}, ["from_address", "service_type"], "") for none in (..., None)),
+    # A price in dollars is far under the least, and one without a currency is none.
+    ({"price": 48}, ["price"], "below the lowest price"),
+    ({"price": 100_000_001}, ["price"], "above the limit"),
+    ({"currency": ...}, ["price"], "has no currency"),
+    ({"price": "48.50"}, ["price"], "thousandths of a cent"),
+    # What is right of the line is checked as if the rest were right too.
+    (
+        {"from_address": {"latitude": "1"}, "service_type": ..., "vehicle_preference": "lory_10ft", "price": 1},
+        ["from_address.latitude", "price", "service_type", "vehicle_preference"],
+        "",
+    ),
+    ({"to_time_window": SOON, "to_contact": {"phone": "1"}}, ["to_contact.phone", "to_time_window.start_time_utc"], ""),
+    ({"client_time_utc": 1_900_000_000}, ["client_time_utc"], ""),
+    # A field that the document does not name, at every level: a misspelt street is as lost as a misspelt price.
+    ({"vehicle_pref": 1}, ["vehicle_pref"], 'did you mean "vehicle_preference"'),
+    ({"to_address": {"zip_code": "1", "zipcode": "2"}}, ["to_address.zipcode"], 'did you mean "zip_code"'),
+    ({"items": [{"qantity": 1}]}, ["items[0].qantity"], 'did you mean "quantity"'),
+    ({"extra": 1}, ["extra"], ""),
+    ({"x" * 500_000: 1}, ["x" * 199 + "…"], ""),
+    # A key is text, as the ledger will know it.
+    *(({"tracking_id": key}, ["tracking_id"], "") for key in (..., None, "", "  ", 7, " A", "1.2E+11")),
+]
 
 
-@pytest.mark.parametrize(
-    ("changes", "path", "words"),
-    [
-        ({"price": 48}, "price", "below the lowest price"),
-        ({"price": 100_000_001}, "price", "above the limit"),
-        ({"currency": ...}, "price", "has no currency"),
-        ({"price": "48.50"}, "price", "thousandths of a cent"),
-    ],
-)
-def test_the_unit_of_money_cannot_be_mistaken(changes: dict[str, Any], path: str, words: str) -> None:
-    """A price in dollars is far under the least, and one without a currency is none."""
+@pytest.mark.parametrize(("changes", "paths", "words"), WRONG, ids=range(len(WRONG)))
+def test_what_is_wrong_stands_at_its_path(changes: dict[str, Any], paths: list[str], words: str) -> None:
+    """Each fault of a line once, and every one; a field that is null is a field that is not there."""
     result = read(good_json(**changes))
-    assert result.places == [(1, path)]
+    assert sorted(result.places) == [(1, path) for path in paths]
     assert words in result.faults[0]
-
-
-def test_a_wrong_required_value_does_not_hide_the_other_faults() -> None:
-    """What is right of the line is checked as if the rest were right too."""
-    result = read(good_json(from_address={"latitude": "1"}, service_type=..., vehicle_preference="lory_10ft", price=1))
-    assert sorted(result.places) == [
-        (1, "from_address.latitude"),
-        (1, "price"),
-        (1, "service_type"),
-        (1, "vehicle_preference"),
-    ]
 
 
 @pytest.mark.parametrize("options", [{}, {"key": "to_address.zip_code"}])
@@ -186,28 +187,6 @@ def test_a_key_that_no_ledger_keeps_is_a_fault_like_others(options: dict[str, st
     """Its fault has its line, and later faults are reported, too."""
     result = read(good_json(tracking_id="A\0", to_address={"zip_code": "B\0"}), good_json(price=1), **options)
     assert result.places == [(1, options.get("key", "tracking_id")), (2, "price")]
-
-
-class TestUnknownFields:
-    """Fields that the document does not name."""
-
-    @pytest.mark.parametrize(
-        ("changes", "path", "meant"),
-        [
-            ({"vehicle_pref": 1}, "vehicle_pref", "vehicle_preference"),
-            ({"to_address": {"zip_code": "1", "zipcode": "2"}}, "to_address.zipcode", "zip_code"),
-            ({"items": [{"qantity": 1}]}, "items[0].qantity", "quantity"),
-            ({"extra": 1}, "extra", None),
-            ({"x" * 500_000: 1}, "x" * 199 + "…", None),
-        ],
-    )
-    def test_one_is_a_fault_that_offers_the_nearest(
-        self, changes: dict[str, Any], path: str, meant: str | None
-    ) -> None:
-        """At every level: a misspelt street is as lost as a misspelt price."""
-        result = read(good_json(**changes))
-        assert result.places == [(1, path)]
-        assert meant is None or f'did you mean "{meant}"' in result.faults[0]
 
 
 class TestTimes:
@@ -221,28 +200,9 @@ class TestTimes:
         assert result.places == [(1, "client_time_utc")]
         assert "--timezone" in result.faults[0]
 
-    def test_one_that_is_no_text(self) -> None:
-        """A number of seconds is not taken for a time."""
-        assert read(good_json(client_time_utc=1_900_000_000)).places == [(1, "client_time_utc")]
-
-    def test_a_wrong_one_does_not_hide_other_faults(self) -> None:
-        """The order is checked without its delivery window."""
-        result = read(
-            good_json(
-                to_time_window={"start_time_utc": "soon", "end_time_utc": "2030-03-05T04:00:00Z"},
-                to_contact={"phone": "1"},
-            )
-        )
-        assert result.places == [(1, "to_time_window.start_time_utc"), (1, "to_contact.phone")]
-
 
 class TestKey:
     """What tells one order from another."""
-
-    @pytest.mark.parametrize("key", [..., None, "", "  ", 7, " A", "1.2E+11"])
-    def test_one_that_is_none(self, key: Any) -> None:
-        """It is text, as the ledger will know it."""
-        assert (1, "tracking_id") in read(good_json(tracking_id=key)).places
 
     def test_another_field(self) -> None:
         """Also one inside, and one that is not sent."""

@@ -29,10 +29,13 @@ async def test_a_route_has_a_price(plain: Client) -> None:
     assert 22_000 < answer["distance"]["value"] < 25_000
 
 
-async def test_coordinates_may_stand_in_the_address(plain: Client) -> None:
-    """A stop that has an address with coordinates has the same price as one with its own."""
+async def test_a_route_may_be_said_in_other_ways(plain: Client) -> None:
+    """Coordinates may stand in an address; without a vehicle the price is one that no vehicle raises or lowers."""
     inside = await price(plain, {"address": {**DEPOT, "city": "Singapore"}}, PIER)
     assert inside.json == (await price(plain, DEPOT, PIER)).json
+    answer = await price(plain, DEPOT, PIER, service_type=...)
+    assert (answer.status, answer.json["code"]) == (200, "success")
+    assert answer.json == (await price(plain, DEPOT, PIER, service_type="mpv")).json
 
 
 async def test_a_bigger_vehicle_costs_more(plain: Client) -> None:
@@ -42,13 +45,6 @@ async def test_a_bigger_vehicle_costs_more(plain: Client) -> None:
         for vehicle in ("motorcycle", "car", "mpv", "van_1.7m", "lorry_40ft")
     ]
     assert fees == sorted(set(fees))
-
-
-async def test_a_price_can_be_asked_for_without_a_vehicle(plain: Client) -> None:
-    """service_type is optional: a route without one has the price that no vehicle raises or lowers."""
-    answer = await price(plain, DEPOT, PIER, service_type=...)
-    assert (answer.status, answer.json["code"]) == (200, "success")
-    assert answer.json == (await price(plain, DEPOT, PIER, service_type="mpv")).json
 
 
 async def test_only_the_ten_farthest_deliveries_are_priced(plain: Client) -> None:
