@@ -27,7 +27,7 @@ from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import NothingSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
 from tests.support.clients import BASE, KEYS, make, others, serve
-from tests.support.orders import answer, order
+from tests.support.orders import order
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -112,39 +112,6 @@ async def test_a_cancelled_block_closes_it() -> None:
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
-    assert transport.closed
-    assert not others()
-
-
-async def test_a_second_cancellation_does_not_stop_the_closing() -> None:
-    """Cancelled again while it closes, it returns at once, and the closing ends all the same."""
-    arrived, go_on = asyncio.Event(), asyncio.Event()
-
-    async def slow(_: Request) -> Response:
-        arrived.set()
-        await go_on.wait()
-        return answer({"id": "t"})
-
-    transport = MemoryTransport(slow)
-    calls: list[asyncio.Task[Any]] = []
-
-    async def work() -> None:
-        async with make(transport) as gs:
-            calls.append(asyncio.create_task(gs.tasks.get("t")))
-            await asyncio.Event().wait()
-
-    working = asyncio.create_task(work())
-    await arrived.wait()
-    for _ in range(2):
-        working.cancel()
-        for _ in range(5):
-            await asyncio.sleep(0)
-    assert working.cancelled()
-    assert not transport.closed
-    go_on.set()
-    await calls[0]
-    for _ in range(20):
-        await asyncio.sleep(0)
     assert transport.closed
     assert not others()
 

@@ -71,28 +71,6 @@ async def test_calls_under_way_are_cut_and_say_what_is_known() -> None:
     assert not others()
 
 
-async def test_calls_that_end_in_time_are_waited_for() -> None:
-    """A call that is answered before the time is over returns its answer, and closing takes no longer than that."""
-    go_on = asyncio.Event()
-    arrived = asyncio.Event()
-
-    async def slow(_: Request) -> Response:
-        arrived.set()
-        await go_on.wait()
-        return answer({"id": "t"})
-
-    clock = ManualClock()
-    gs = await make(MemoryTransport(slow), clock=clock).open()
-    call = asyncio.create_task(gs.tasks.get("t"))
-    await arrived.wait()
-    closing = asyncio.create_task(gs.close(timeout=5))
-    await clock.advance(4)
-    go_on.set()
-    await closing
-    assert (await call).id == "t"
-    assert clock.monotonic() == 4
-
-
 async def test_what_is_cut_over_a_real_connection_says_so() -> None:
     """It is this client that closed the connection, and not the server."""
     arrived = asyncio.Event()
