@@ -114,7 +114,7 @@ class Mending(Struct, frozen=True, kw_only=True):
         if faults is not None and rows:
             say(f"{number_of(rows, 'row')} with faults, and what is wrong: {faults}")
             where = "where the rows come from" if file == STDIN else f"in {file}"
-            say(f"mend {verb(rows, 'it', 'them')} {where}, and push that whole; none is sent twice")
+            say(f"correct {verb(rows, 'it', 'them')} {where}, and push all rows again: no order is sent twice")
             if not error.whole and not self.leave:
                 say("--leave-faulty, with another name for --faults, sends the other rows now")
             say(f"{faults} has only {verb(rows, 'this row', 'these rows')}: pushed alone it sends no other")

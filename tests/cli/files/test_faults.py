@@ -71,7 +71,7 @@ def test_faulty_rows_are_mended_in_their_file_and_pushed(run: Runner, simulator:
     done = run("push", file, *local(simulator), "--faults", faulty)
     assert done.exit_code == 2
     assert f"12 rows with faults, and what is wrong: {faulty}" in done.stderr
-    assert f"mend them in {file}, and push that whole; none is sent twice" in done.stderr
+    assert f"correct them in {file}, and push all rows again: no order is sent twice" in done.stderr
     assert f"{faulty} has only these rows: pushed alone it sends no other" in done.stderr
     again = run("push", file, *local(simulator), "--faults", faulty)
     assert again.exit_code == 2
@@ -94,7 +94,7 @@ def test_faulty_rows_of_standard_input_are_mended_where_they_come_from(run: Runn
     """No file is named that there is not."""
     rows = orders(tmp_path / "orders.csv", 1).read_text()
     done = run("plan", "-", "--format", "csv", "--faults", tmp_path / "faulty.csv", stdin=rows)
-    assert "mend it where the rows come from, and push that whole" in done.stderr, done.stderr
+    assert "correct it where the rows come from, and push all rows again" in done.stderr, done.stderr
 
 
 # --- the others are sent ---------------------------------------------------------------------------------------------
