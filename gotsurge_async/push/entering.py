@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import aclosing, suppress
 from datetime import timedelta
@@ -67,19 +68,19 @@ class Entering(Struct):
         self._entered.add(run.id)
         await self.ledger.keep_count_by_id()
 
-    async def there_before(self, run: Run, new_for: timedelta = timedelta(0)) -> set[str]:
-        """The tracking ids of the account's newest live tasks, if the ledger is new; else none.
+    async def there_before(self, run: Run, new_for: timedelta = timedelta(0)) -> dict[str, set[str]]:
+        """The account's newest live tasks by tracking id, if the ledger is new; else none.
 
         It is new if its first run is at most ``new_for`` old; unless given, if this is its first run.
         """
         if isinstance(self.gs.transport, MemoryTransport):
-            return set()
+            return {}
         if await self.ledger.accepted_at() is not None:  # then `look_up_first_pushed` has looked up its orders
-            return set()
+            return {}
         earlier = [info for info in await self.ledger.runs() if info.state is not RunState.LOADING]
         oldest = min((info.created_at for info in earlier if info.environment == run.info.environment), default=None)
         if oldest is not None and oldest <= run.info.created_at - new_for:
-            return set()
+            return {}
         return await self._listed(run.info.mode)
 
     async def _refuse_known_orders(self, run: Run, keys: Keys) -> None:
@@ -99,9 +100,9 @@ class Entering(Struct):
             "file"
         )
 
-    async def _listed(self, mode: Mode) -> set[str]:
-        """The tracking ids of the account's newest tasks, without those that are drafts, cancelled or expired."""
-        there: set[str] = set()
+    async def _listed(self, mode: Mode) -> dict[str, set[str]]:
+        """The account's newest tasks by tracking id, without those that are drafts, cancelled or expired."""
+        there: defaultdict[str, set[str]] = defaultdict(set)
         try:
             newest = listing(
                 self.gs.session, PLATFORM_TASKS_LIST, read_names, "tasks", per_page=PAGE, query={"order": "desc"}
@@ -110,7 +111,9 @@ class Entering(Struct):
                 number = 0
                 async for page in pages:
                     number += 1
-                    there |= {task.tracking_id for task in page.tasks if task.tracking_id and _is_live(task)}
+                    for task in page.tasks:
+                        if task.tracking_id and _is_live(task):
+                            there[task.tracking_id].add(task.id)
                     if number == PAGES:
                         break
         except (CallError, SignInNeeded) as error:

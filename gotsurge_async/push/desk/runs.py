@@ -93,7 +93,7 @@ class DeskRuns:
         self._now: DeskRun | None = None
         self._unusable = False
         self._identity: Identity | None = None
-        self._there: set[str] = set()
+        self._there: dict[str, set[str]] = {}
         self.answers: Answers = Answers()
         self._is_recording = False
         self._read_at: dict[str, float] = {}
@@ -165,12 +165,15 @@ class DeskRuns:
 
     async def _refuse_there(self, entries: Sequence[Entry]) -> None:
         """Refuse orders that another ledger sent."""
-        there = [entry for entry in entries if entry.order.tracking_id in self._there]
+        there = [(entry, tasks) for entry in entries if (tasks := self._there.get(entry.order.tracking_id or ""))]
         if there and self._push.entering is not None:
             # The list may have been read when another desk over this ledger had sent them.
-            known = await self.ledger.known(self.environment, [entry.key for entry in there])
-            for entry in there:
-                if entry.key not in known:
+            known = await self.ledger.known(self.environment, [entry.key for entry, _ in there])
+            there = [(entry, tasks) for entry, tasks in there if entry.key not in known]
+            own = await self.ledger.recorded(self.environment, [task for _, tasks in there for task in tasks])
+            for entry, tasks in there:
+                tasks.difference_update(own)  # of an order whose key is free again, or of another key's order
+                if tasks:
                     entry.end(self._push.entering.orders_there([entry.key]))
 
     async def _join(

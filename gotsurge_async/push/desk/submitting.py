@@ -13,7 +13,17 @@ from gotsurge_async.calls.create import InDoubt, Unprocessed
 from gotsurge_async.clock import Clock, uninterrupted
 from gotsurge_async.database import is_text
 from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown, UsageError
-from gotsurge_async.ledger import FREE, OLDER_COPY, OTHER_CONTENT, WAITING, LedgerError, OrderState, Recorded, Submitted
+from gotsurge_async.ledger import (
+    FREE,
+    OLDER_COPY,
+    OTHER_CONTENT,
+    WAITING,
+    LedgerError,
+    OrderState,
+    OrdersThere,
+    Recorded,
+    Submitted,
+)
 from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.push.changes import differing
@@ -226,9 +236,11 @@ class Sender:
         return True
 
     async def _put_off(self, order: Submitted, error: GotSurgeError) -> None:
-        """Postpone an order, and pause all others for a while, because they may fail for the same reason."""
+        """Postpone an order, and pause all others for a while if they may fail for the same reason."""
         now = self._clock.monotonic()
-        if now >= self._not_before:
+        if isinstance(error, OrdersThere):
+            log.warning("the submitted order with the key %s waits: %s", order.key, error)
+        elif now >= self._not_before:
             log.warning("submitted orders wait, because the one with the key %s was not sent: %s", order.key, error)
             self._not_before = now + pause_after(self._failures)
             self._failures += 1

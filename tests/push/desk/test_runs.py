@@ -15,7 +15,7 @@ from gotsurge_async import (
     UsageError,
     codec,
 )
-from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Push, Run
+from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Push, Run, Undo
 from gotsurge_async.errors import ClientClosed, EndpointsAssumed, NotSent, SignInNeeded
 from gotsurge_async.ledger import LedgerUnsure, LedgerUnusable, NewOrder, OrdersThere, RunInfo, RunState, SecondLedger
 from gotsurge_async.push.desk import runs as desk_runs
@@ -260,6 +260,21 @@ async def test_a_new_ledger_does_not_send_what_another_one_sent(tmp_path: Path) 
         assert at.simulator.audit()["by_tracking_id"] == {"T-1": 1, "T-2": 1}
 
 
+@pytest.mark.parametrize("mode", Mode)
+async def test_a_cancelled_order_of_a_new_ledger_is_not_another_ledger_s(tmp_path: Path, mode: Mode) -> None:
+    """The Task List was read before the order was cancelled; its key is free, and another key may have its name."""
+    async with place(tmp_path) as at:
+        async with Desk(at.gs, at.ledger, mode=mode) as desk:
+            await desk.create(order("T-1"))
+        async with Desk(at.gs, at.ledger, mode=mode) as later:  # a service that restarts
+            await later.create(order("T-2"))
+            for run in await at.ledger.runs():
+                if "T-1" in [row.key async for row in at.ledger.rows(run.id)]:
+                    await Undo(at.gs, at.ledger).undo(run.id)
+            assert isinstance(await later.create(order("T-1")), Created)
+            assert isinstance(await later.create(order("T-1"), key="another"), Created)
+
+
 async def test_what_another_desk_over_the_ledger_sent_is_not_another_ledger_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,7 +286,7 @@ async def test_what_another_desk_over_the_ledger_sent_is_not_another_ledger_s(
         Desk(at.gs, second) as other,
     ):
 
-        async def late(entering: Entering, _: Run, __: timedelta) -> set[str]:
+        async def late(entering: Entering, _: Run, __: timedelta) -> dict[str, set[str]]:
             monkeypatch.undo()
             assert isinstance(await first.create(order()), Created)
             return await entering._listed(Mode.TWO_PHASE)

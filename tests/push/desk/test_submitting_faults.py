@@ -14,11 +14,13 @@ from gotsurge_async.ledger import LedgerOlder, LedgerUnusable, NewOrder, OrderOu
 from gotsurge_async.ledger.sql import joining
 from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.ledger.upkeep.older_copy import accept_older
+from gotsurge_async.push.desk import submitting
 from gotsurge_async.push.desk.outcomes import TakenByAnother
 from gotsurge_async.testing import START, ManualClock
 from gotsurge_async.transports.base import NothingSent, Response
 from tests.support.desks import Gate, Service, client, created, desk_of, once_so, waiting
 from tests.support.orders import order, orders
+from tests.support.pushes import place
 from tests.support.threads import Threads
 
 OTHER = Money.of("6.00", "SGD")
@@ -333,3 +335,23 @@ async def test_what_a_stopped_push_took_over_is_sent_by_the_desk(tmp_path: Path)
         assert isinstance(await desk.outcome("T-1"), Created)
     assert service.sent == ["T-1"]
     assert await waiting(tmp_path) == (0, 0)
+
+
+async def test_orders_that_another_ledger_sent_hold_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each waits for a person to decide; an order that was submitted after them is sent."""
+    monkeypatch.setattr(submitting, "pause_after", lambda _: 1000.0)
+    numbers = range(1, 13)
+    async with place(tmp_path) as at:
+        await at.push([order(f"T-{number}") for number in numbers], mode=Mode.TWO_PHASE)
+        async with await Desk.open(at.gs, tmp_path / "other.db", mode="two-phase", new_ledger=True) as desk:
+            for number in numbers:
+                await desk.submit(order(f"T-{number}"))
+            waits = desk.ledger.submitted("local")
+            async with asyncio.timeout(20):
+                while not ((await waits.standing("T-12"))[0] or pytest.fail("it was forgotten")).tries:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+                await desk.submit(order("T-0"))
+                assert isinstance(await desk.outcome("T-0"), Created)
+        assert set(at.simulator.audit()["by_tracking_id"].values()) == {1}
