@@ -6,7 +6,7 @@ orders. A push trusts its ledger, and does not notice. An audit reads every reco
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ from gotsurge_async.after.audit_notes import (
     WRITTEN_OFF,
     Finding,
     Kind,
+    LiveTask,
     Notes,
     Seen,
     finding_of,
@@ -31,7 +32,7 @@ from gotsurge_async.after.audit_notes import (
 )
 from gotsurge_async.after.lookup import NO_TASK_LIST, RESCAN_AFTER, call_each, names_of, task_reader
 from gotsurge_async.after.reading import read_result_file, runs_in
-from gotsurge_async.calls.create import stops_all
+from gotsurge_async.calls.create import other_name, stops_all
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, ConfigError, Forbidden, NotFound, NotSent, SignInNeeded
@@ -199,8 +200,8 @@ class Audit:
             for run in suspects:
                 async for finding in self._compare(gs, run, 2):
                     yield finding
-            if listed:
-                async for finding in self._live_twice(gs, {run.id for run in runs}):
+            if listed and runs:
+                async for finding in self._live_twice(gs, runs):
                     yield finding
         except _EnoughReads:
             self.incomplete = f"the limit of {self.most_reads:,} reads was reached"
@@ -276,12 +277,13 @@ class Audit:
                 for row in rows
                 if (verdict := verdicts[row.id]) is not None and verdict[0] in WRITTEN_OFF
             }
-            strangers = await self._notes.ask(self._notes.strangers, list(filter(None, names.values())))
+            named = await self._notes.ask(self._notes.live_named, list(filter(None, names.values())))
+            strangers = {name: (await self._split(run.environment, some))[1] for name, some in named.items()}
             for row, task_id in zip(rows, ids, strict=True):
                 verdict = verdicts[row.id]
-                if verdict is not None and (other := strangers.get(names.get(row.id, ""))):
-                    why = f"{verdict[1]}; but task {other} has its tracking id and is live: its key is not free"
-                    yield structs.replace(finding_of(Kind.CHANGED, run, row, why), task_ids=(other,))
+                if verdict is not None and (others := strangers.get(names.get(row.id, ""))):
+                    why = f"{verdict[1]}; but task {others[0]} has its tracking id and is live: its key is not free"
+                    yield structs.replace(finding_of(Kind.CHANGED, run, row, why), task_ids=(others[0],))
                 elif verdict is not None and verdict[0] is Kind.ALIVE:
                     if task_id not in live:
                         yield await self._alive(gs, run, row, verdict[1])
@@ -386,11 +388,30 @@ class Audit:
         finally:
             await pages.aclose()
 
-    async def _live_twice(self, gs: "GotSurge", runs: Collection[str]) -> AsyncIterator[Finding]:
-        """Tracking ids with two live tasks, one that is recorded, and one that is not."""
-        for group in await self._notes.ask(self._notes.live_twice):
-            mine = [task for task in group if task.order is not None and task.run in runs]
-            others = [task.task_id for task in group if task.order is None]
+    async def _split(self, environment: str, tasks: Sequence[LiveTask]) -> tuple[list[LiveTask], list[str]]:
+        """Divide live tasks with one tracking id: those that are recorded for their own orders, and the others' ids.
+
+        After a wrong answer, a task may be recorded for another order than the one that it names.
+        """
+        owners = await self.ledger.known(environment, [task.key for task in tasks if task.order is not None])
+        seen = await self._notes.ask(self._notes.seen, [task.task_id for task in tasks])
+        own: list[LiveTask] = []
+        others: list[str] = []
+        for task in tasks:
+            owner, facts = owners.get(task.key), seen[task.task_id].facts
+            named = facts.get("tracking_id"), facts.get("invoice_number")
+            if owner is None or other_name(names_of(owner.row, self.ledger.path).identity, named):
+                others.append(task.task_id)
+            else:
+                own.append(task)
+        return own, others
+
+    async def _live_twice(self, gs: "GotSurge", runs: Sequence[RunInfo]) -> AsyncIterator[Finding]:
+        """Tracking ids with two live tasks, one that is recorded for its order, and one that is not."""
+        wanted = {run.id for run in runs}
+        for group in (await self._notes.ask(self._notes.live_twice)).values():
+            own, others = await self._split(runs[0].environment, group)
+            mine = [task for task in own if task.run in wanted]
             if not mine or not others:
                 continue
             ids = [mine[0].task_id, *others]

@@ -37,6 +37,10 @@ CREATE TABLE IF NOT EXISTS lists (account TEXT PRIMARY KEY, begun REAL NOT NULL,
 CREATE TEMP TABLE orders (task_id TEXT NOT NULL, id INTEGER NOT NULL, run TEXT, key TEXT, live INTEGER NOT NULL);
 CREATE INDEX temp.orders_by_task ON orders (task_id);
 """
+_LIVE_NAMED = (
+    "SELECT tracking_id, tasks.id, orders.id, coalesce(run, ''), coalesce(key, '') FROM tasks "
+    "LEFT JOIN orders ON task_id = tasks.id AND orders.live WHERE tasks.live AND tracking_id"
+)
 _ASKED = 500
 WINDOWS = ("from_time_window", "to_time_window")
 _ADDRESSES = ("from_address", "to_address")
@@ -100,7 +104,10 @@ def other_pickup(one: Seen, other: Seen) -> bool:
 
 
 class LiveTask(NamedTuple):
-    """A live task, with the live order that it is recorded for; ``order`` is None if there is none."""
+    """A live task, with the live order that it is recorded for; ``order`` is None if there is none.
+
+    The order may be another one than that whose name the task has.
+    """
 
     task_id: str
     order: int | None
@@ -240,35 +247,33 @@ class Notes:
         """The tasks that are recorded for a live order."""
         return {task_id for (task_id,) in self._select("SELECT task_id FROM orders WHERE live AND task_id", task_ids)}
 
-    def strangers(self, tracking_ids: Sequence[str]) -> dict[str, str]:
-        """For some tracking ids, a live task that is recorded for no live order of the ledger."""
-        return {
-            name: task_id
-            for task_id, name in self._select(
-                "SELECT tasks.id, tracking_id FROM tasks LEFT JOIN orders ON task_id = tasks.id AND orders.live "
-                "WHERE tasks.live AND orders.id IS NULL AND tracking_id",
-                tracking_ids,
+    def live_named(self, tracking_ids: Sequence[str]) -> dict[str, list[LiveTask]]:
+        """The live tasks that have some tracking ids, by these."""
+        return _grouped(self._select(_LIVE_NAMED, tracking_ids))
+
+    def live_twice(self) -> dict[str, list[LiveTask]]:
+        """The live tasks that share a tracking id, by this."""
+        return _grouped(
+            self._db.execute(
+                f"{_LIVE_NAMED} IN (SELECT tracking_id FROM tasks WHERE live GROUP BY tracking_id "  # noqa: S608
+                "HAVING count(*) > 1) ORDER BY tracking_id, tasks.id"
             )
-        }
+        )
 
-    def live_twice(self) -> list[list[LiveTask]]:
-        """The live tasks that share a tracking id, a list for each tracking id."""
-        groups: dict[str, list[LiveTask]] = {}
-        for name, *task in self._db.execute(
-            "SELECT tracking_id, tasks.id, orders.id, coalesce(run, ''), coalesce(key, '') FROM tasks "
-            "LEFT JOIN orders ON task_id = tasks.id AND orders.live WHERE tasks.live AND tracking_id IN (SELECT "
-            "tracking_id FROM tasks WHERE live GROUP BY tracking_id HAVING count(*) > 1) ORDER BY tracking_id, tasks.id"
-        ):
-            groups.setdefault(name, []).append(LiveTask(*task))
-        return list(groups.values())
-
-    def _select(self, statement: str, values: Sequence[str]) -> list[tuple[str, ...]]:
+    def _select(self, statement: str, values: Sequence[str]) -> list[tuple[Any, ...]]:
         """The rows of a statement for some values of the column that it compares last."""
-        rows: list[tuple[str, ...]] = []
+        rows: list[tuple[Any, ...]] = []
         for start in range(0, len(values), _ASKED):
             some = values[start : start + _ASKED]
             rows += self._db.execute(f"{statement} IN ({','.join('?' * len(some))})", some)
         return rows
+
+
+def _grouped(rows: Iterable[tuple[Any, ...]]) -> dict[str, list[LiveTask]]:
+    groups: dict[str, list[LiveTask]] = {}
+    for name, *task in rows:
+        groups.setdefault(name, []).append(LiveTask(*task))
+    return groups
 
 
 # --- what differs -----------------------------------------------------------------------------------------------------

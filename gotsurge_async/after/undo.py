@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING
 import attrs
 from msgspec import Struct, structs
 
+from gotsurge_async.after.audit_notes import why_in_doubt
 from gotsurge_async.after.lookup import Names, call_each, names_of, not_its_own, note_unused_drafts, task_reader
 from gotsurge_async.api.endpoints import TASKS_CANCEL
 from gotsurge_async.calls.create import stops_all
 from gotsurge_async.clock import Clock, uninterrupted
-from gotsurge_async.errors import CallError, GotSurgeError, OutcomeUnknown, SignInNeeded, TooLateToCancel, UsageError
+from gotsurge_async.errors import (
+    CallError,
+    GotSurgeError,
+    OutcomeUnknown,
+    SignInNeeded,
+    TooLateToCancel,
+    UsageError,
+    code_of,
+)
 from gotsurge_async.ledger import (
     DOUBTFUL,
     PUSHED,
@@ -55,6 +64,7 @@ class Undone(Struct, frozen=True, kw_only=True):
         failed: orders whose call failed, and may be repeated.
         in_doubt: the number of orders in doubt: their cancel was not answered, or no task is known that could be
             cancelled. Reconcile or resolve them first.
+        doubtful: these orders, each with the reason.
         cancelling: the number of those in doubt because their cancel was not answered.
         open_until: until when a cancel that was not answered may still act; None if there is none. No read before
             then settles its order, unless it shows the task as cancelled.
@@ -70,6 +80,7 @@ class Undone(Struct, frozen=True, kw_only=True):
     failed: tuple[UndoneOrder, ...] = ()
     drafts: tuple[UndoneOrder, ...] = ()
     in_doubt: int = 0
+    doubtful: tuple[UndoneOrder, ...] = ()
     cancelling: int = 0
     open_until: datetime | None = None
     unprocessed: int = 0
@@ -141,6 +152,7 @@ class Undo:
         names = ("cancelled", "already_cancelled", "too_late", "failed", "drafts")
         lists: dict[str, list[UndoneOrder]] = {name: [] for name in names}
         stoppers: list[CallError | SignInNeeded] = []
+        doubts: dict[str, UndoneOrder] = {}
 
         # Those that an earlier undo cancelled, or a reconciliation saw cancelled.
         async for row in run.rows((OrderState.CANCELLED,)):
@@ -162,21 +174,30 @@ class Undo:
         jobs = call_each(self.gs, self._jobs(run, stoppers, drafts=drafts, keys=keys), cancel, self.concurrency)
         async with jobs:
             async for name, order in jobs:
-                if name in lists:  # what is in doubt is counted
+                if name in lists:
                     lists[name].append(order)
+                else:
+                    doubts[order.key] = order
+        rows = [row async for row in run.rows(DOUBTFUL)]
+        cancelling = [row for row in rows if row.state is OrderState.CANCELLING]
+        times = [row.open_until for row in cancelling if row.open_until is not None]
         counts = await run.counts()
-        times = [row.open_until async for row in run.rows((OrderState.CANCELLING,)) if row.open_until is not None]
         unused = await self.ledger.unused_drafts(run.id)
         return Undone(
             run=run.id,
             **{name: tuple(orders) for name, orders in lists.items()},
-            in_doubt=counts.of(DOUBTFUL),
-            cancelling=counts[OrderState.CANCELLING],
+            in_doubt=len(rows),
+            doubtful=tuple(doubts.get(row.key) or self._doubtful(row) for row in rows),
+            cancelling=len(cancelling),
             open_until=max(times, default=None),
             unprocessed=counts.of(WAITING),
             unused_drafts=sum(not draft.cancelled for draft in unused),
             stopped_by=stoppers[0] if stoppers else None,
         )
+
+    def _doubtful(self, row: OrderRow) -> UndoneOrder:
+        why = why_in_doubt(row, self.ledger.now())
+        return UndoneOrder(key=row.key, task_id=row.task_id or "", status=row.status, error=why)
 
     async def _jobs(
         self, run: Run, stoppers: list[CallError | SignInNeeded], *, drafts: bool, keys: frozenset[str] | None
@@ -313,7 +334,8 @@ class _Job:
 def _checked_task(job: _Job, task: Task) -> Task:
     """The task, after a check that it is that of the order."""
     if other := not_its_own(job.names, task):
-        raise OutcomeUnknown(other, operation=TASKS_CANCEL.name)
+        shown = task.current_status or "in an unknown status"
+        raise OutcomeUnknown(f"{other}; it is {shown}", code_of(other), operation=TASKS_CANCEL.name)
     return task
 
 

@@ -10,10 +10,12 @@ import msgspec
 import pytest
 
 from gotsurge_async import GotSurge
+from gotsurge_async.after.audit_notes import Kind
 from gotsurge_async.after.replace import replace_changed
 from gotsurge_async.bulk import Mode, OrderState, Reconciler, Undo
 from gotsurge_async.simulator import Fault
 from gotsurge_async.transports.base import Request, Response
+from tests.after.test_audit import Auditor
 from tests.push.test_changes import again
 from tests.support.orders import order, orders
 from tests.support.pushes import place
@@ -124,3 +126,29 @@ async def test_it_is_not_changed(tmp_path: Path, other: dict[str, str]) -> None:
             with reads_tell(here.gs, **other):
                 done = await replace_changed(here.gs, run, concurrency=1)
             assert (done.replaced, done.left, done.unknown) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_an_order_that_is_live_twice_is_named(tmp_path: Path, cancelled: bool) -> None:
+    """Its second task is recorded for an order in doubt: an audit and an undo name it, and its key is not free."""
+    async with place(tmp_path, settle=0) as here:
+        lost = Fault(operation="platform.drafts.create", kind="reset", when="after", times=1)
+        reused = Fault(operation="platform.drafts.create", kind="reused", after_calls=2, times=1)
+        here.simulator.order_fault(lost)
+        here.simulator.order_fault(reused)
+        run_id = await here.push([order("X"), order("Y")], mode=Mode.TWO_PHASE, chunk=1, concurrency=1)
+        assert here.simulator.audit()["doubled"] == {"X": 2}
+        assert await here.states(run_id) == {"X": OrderState.CREATED, "Y": OrderState.IN_DOUBT}
+        tasks = await here.tasks(run_id)
+        if cancelled:
+            await here.gs.tasks.cancel(tasks["X"], reason="on a page")
+        found = {each.key: each for each in await Auditor(here, tmp_path).find(rescan_after=0)}
+        if cancelled:
+            assert (found["X"].kind, found["X"].task_ids) == (Kind.CHANGED, (tasks["Y"],))
+        else:
+            assert (found["X"].kind, found["X"].task_ids) == (Kind.TWICE, (tasks["X"], tasks["Y"]))
+        undone = await Undo(here.gs, here.ledger).undo(run_id)
+        assert undone.in_doubt == 1
+        (doubtful,) = undone.doubtful
+        assert (doubtful.key, doubtful.task_id) == ("Y", tasks["Y"])
+        assert f"task {tasks['Y']} belongs to another order: its tracking_id is X; it is broadcasting" in doubtful.error

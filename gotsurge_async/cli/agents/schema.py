@@ -103,7 +103,7 @@ DOCUMENTS: Mapping[str, Schema] = {
     "cancel": OBJECT,
     "undo": fields(
         **texts("run stopped_by?"), **numbers("in_doubt unprocessed unused_drafts exit"), next=listed(TEXT),
-        **named(_UNDONE, "cancelled already_cancelled too_late failed"),
+        **named(_UNDONE, "cancelled already_cancelled too_late failed doubtful"),
     ),
     "resolve": fields(**texts("run by"), **numbers("left_in_doubt exit"), next=listed(TEXT)),
     "change": OBJECT,

@@ -143,5 +143,6 @@ def _show(done: Undone) -> None:
         "unused drafts left": done.unused_drafts,
     }
     click.echo(f"run {done.run}: {counted(numbers) or 'nothing to cancel'}")
-    left = [(order.key, order.task_id, order.status or "", order.error) for order in (*done.too_late, *done.failed)]
+    orders = (*done.too_late, *done.failed, *done.doubtful)
+    left = [(order.key, order.task_id, order.status or "", order.error) for order in orders]
     print_first(("KEY", "TASK", "STATUS", prose("WHY")), left)
