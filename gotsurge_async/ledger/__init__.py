@@ -32,6 +32,7 @@ from gotsurge_async.ledger.states import DOUBTFUL as DOUBTFUL
 from gotsurge_async.ledger.states import FREE as FREE
 from gotsurge_async.ledger.states import LIVE as LIVE
 from gotsurge_async.ledger.states import OLDER_COPY as OLDER_COPY
+from gotsurge_async.ledger.states import OLDER_COPY_REPORTED as OLDER_COPY_REPORTED
 from gotsurge_async.ledger.states import OTHER_CONTENT as OTHER_CONTENT
 from gotsurge_async.ledger.states import OWNED_ELSEWHERE as OWNED_ELSEWHERE
 from gotsurge_async.ledger.states import PUSHED as PUSHED

@@ -217,7 +217,7 @@ class Submitted(Struct, frozen=True):
     claimed: bool = False
     """Whether an order of a run owns the key for it; the outcome of that order is its own."""
     stopped: int = 0
-    """The reason why it is not sent: `OTHER_CONTENT` or `OLDER_COPY`; 0 if it will be sent."""
+    """The reason why it is not sent: `OTHER_CONTENT`, `OLDER_COPY` or `OLDER_COPY_REPORTED`; 0 if it will be sent."""
 
     def __repr__(self) -> str:
         return f"Submitted(number={self.number}, account={self.account!r}, key={self.key!r})"
@@ -227,6 +227,8 @@ OTHER_CONTENT = 1
 """The key of a submitted order was used for an order with other content."""
 OLDER_COPY = 2
 """An accepted older copy of the ledger had the submitted order waiting: it may have been sent since."""
+OLDER_COPY_REPORTED = 3
+"""As `OLDER_COPY`, and a desk has reported that the order is in doubt."""
 
 
 class PendingOrder(Struct, frozen=True, gc=False):

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeVar
@@ -44,9 +44,17 @@ class SubmittedOrders:
         self._environment = environment
 
     async def add(
-        self, account: str, key: str, payload: bytes, connection: Any = None
+        self,
+        account: str,
+        key: str,
+        payload: bytes,
+        connection: Any = None,
+        *,
+        on_replace: Callable[[Submitted, Recorded | None], None] = lambda *_: None,
     ) -> tuple[Submitted | None, Recorded | None]:
         """Add an order, durably; or, with a connection, as part of its transaction.
+
+        Before it replaces an ended order, it calls ``on_replace`` with that order and the last owner of the key.
 
         Returns:
             The order that waits under the key now, this one or an earlier one; and the order that has the key, if it is
@@ -59,14 +67,18 @@ class SubmittedOrders:
         """
         new = {"account": account, "key": key, "payload": payload, "now": self._store.stamp()}
         over: int | None = None
+        announced: int | None = None
 
         def job(db: Database) -> tuple[Submitted | None, Recorded | None]:
             nonlocal over
+            over = None
             row, owner = self._standing(db, key)
             if owner is not None and owner.row.state in _KNOWN:
                 return row, owner
             has_ended = row is not None and row.claimed and (owner is None or owner.row.state not in LIVE)
             over = row.number if row is not None and (row.stopped or has_ended) else None
+            if over != announced and over is not None:
+                return row, owner
             count(db, self._store.slot)  # a copy of the ledger from before is an older one
             if connection is not None:
                 return (row if over is None else None), None
@@ -80,6 +92,10 @@ class SubmittedOrders:
             await self._check(connection)
         try:
             row, owner = await self._in_time(job)
+            while row is not None and over is not None and over != announced:
+                on_replace(row, owner)
+                announced = over
+                row, owner = await self._in_time(job)
         except LedgerError as error:
             error.sent = "perhaps" if isinstance(error, LedgerUnsure) else "nothing"
             raise

@@ -450,8 +450,8 @@ DELETE FROM notes WHERE chunk {among:chunks};
 
 -- --- submitted orders -------------------------------------------------------------------------------------------------
 
--- A row stays until its outcome is known. It is claimed while an order of a run has its key for it. Nothing may wait for the
--- transaction of a caller who has just submitted the same key.
+-- A row stays until its outcome is known. It is claimed while an order of a run has its key for it. One that an older copy
+-- stopped (2) is taken only to be reported. Nothing may wait for the transaction of a caller who has just submitted the same key.
 -- name: wait_at_most@postgresql
 SELECT current_setting('lock_timeout'), set_config('lock_timeout', :limit, true);
 -- name: has_ledger@postgresql
@@ -471,11 +471,11 @@ ON CONFLICT (environment, key) DO NOTHING;
 SELECT number, account, key, payload, submitted_at, tries, claimed, stopped FROM submitted WHERE environment = :environment AND key = :key;
 -- name: is_submitted
 SELECT 1 FROM submitted WHERE environment = :environment AND account = :account
-  AND (due_at <= :now OR due_at > :latest) AND stopped = 0 LIMIT 1;
+  AND (due_at <= :now OR due_at > :latest) AND stopped IN (0, 2) LIMIT 1;
 -- name: take_submitted
 UPDATE submitted SET due_at = :until WHERE number IN (
   SELECT number FROM submitted WHERE environment = :environment AND account = :account
-  AND (due_at <= :now OR due_at > :latest) AND stopped = 0
+  AND (due_at <= :now OR due_at > :latest) AND stopped IN (0, 2)
   ORDER BY due_at, number LIMIT :most {skip_locked})
 RETURNING number, account, key, payload, submitted_at, tries, claimed, stopped;
 -- name: still_submitted

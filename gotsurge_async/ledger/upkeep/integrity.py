@@ -51,7 +51,7 @@ _NUMBERS = {
     "place": range(CHUNK),
     "created": range(2),
     "claimed": range(2),
-    "stopped": range(3),
+    "stopped": range(4),
     "packed": range(3),
     "fingerprint": _SIGNED,
     "cancel_until": _SIGNED,

@@ -16,6 +16,7 @@ from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown, UsageE
 from gotsurge_async.ledger import (
     FREE,
     OLDER_COPY,
+    OLDER_COPY_REPORTED,
     OTHER_CONTENT,
     WAITING,
     LedgerError,
@@ -75,7 +76,7 @@ class Sender:
         self._spawn = spawn
         self._wake = asyncio.Event()
         self._in_hand: dict[int, Submitted] = {}
-        self._reported: set[int] = set()  # orders whose outcome the ledger does not have yet
+        self._reported: set[int] = set()  # orders that the ledger did not have as reported then
         self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._failures = 0
         self._not_before = 0.0
@@ -85,7 +86,10 @@ class Sender:
     async def submit(self, made: Order, key: str, payload: bytes, connection: Any) -> None:
         """Add an order to those that will be sent, see `Desk.submit`."""
         try:
-            waiting, recorded = await (await self._orders()).add(self._runs.account, key, payload, connection)
+            orders = await self._orders()
+            waiting, recorded = await orders.add(
+                self._runs.account, key, payload, connection, on_replace=self._report_replaced
+            )
         except LedgerError as error:
             self._runs.failed(error)
             raise
@@ -183,7 +187,7 @@ class Sender:
     async def _send(self, order: Submitted) -> None:
         cut = False
         try:
-            outcome = await (self._look(order) if order.claimed else self._create(order))
+            outcome = await (self._look(order) if order.claimed or order.stopped else self._create(order))
             if outcome is None or not await self._note(order, outcome):
                 await (await self._orders()).put_off([order], LAST_POLL)
         except asyncio.CancelledError:
@@ -208,7 +212,7 @@ class Sender:
         waiting, recorded = await orders.standing(order.key)
         if waiting is None or waiting.number != order.number:
             raise TakenByAnother("the order is no longer waiting", "E906", operation=OPERATION)
-        if recorded is not None and recorded.row.state in WAITING and not is_to_be_sent(recorded):
+        if order.claimed and recorded is not None and recorded.row.state in WAITING and not is_to_be_sent(recorded):
             await orders.unclaim(order)  # a push of a file took it over, and has ended before it sent it
             return None
         return _outcome_of(order.key, waiting, recorded)
@@ -221,19 +225,29 @@ class Sender:
         self._failures = 0
         if isinstance(outcome, InDoubt):
             waiting, recorded = await orders.standing(order.key)
-            own = waiting is None or waiting.claimed
+            own = waiting is None or waiting.claimed or waiting.stopped > 0
             if not own and (recorded is None or recorded.row.state is not OrderState.IN_DOUBT):
                 return False  # of another order with this key, whose cancel may act, or which another process sends
         if order.number not in self._reported:  # before the note: after a crash, another process reports it again
             self._reported.add(order.number)
             self._report(order.key, outcome)
-        if isinstance(outcome, Changed):
+        if order.stopped:
+            await orders.stop(order, OLDER_COPY_REPORTED)
+        elif isinstance(outcome, Changed) and not order.claimed:
             log.warning("the submitted order with the key %s is not sent: the key has another content", order.key)
             await orders.stop(order, OTHER_CONTENT)
         else:
             await orders.forget(order)
         self._reported.discard(order.number)
         return True
+
+    def _report_replaced(self, order: Submitted, recorded: Recorded | None) -> None:
+        """Report the outcome of an order before another one replaces it, unless it was reported."""
+        if order.stopped not in (0, OLDER_COPY) or order.number in self._reported:
+            return
+        if (outcome := _outcome_of(order.key, order, recorded)) is not None:
+            self._reported.add(order.number)  # this desk may be about to take it
+            self._report(order.key, outcome)
 
     async def _put_off(self, order: Submitted, error: GotSurgeError) -> None:
         """Postpone an order, and pause all others for a while if they may fail for the same reason."""
@@ -257,7 +271,7 @@ class Sender:
 
 def _outcome_of(key: str, waiting: Submitted | None, recorded: Recorded | None) -> Outcome | None:
     """The outcome of an order that waits under a key, or else of the key's owner; None if it is not known yet."""
-    if waiting is not None and waiting.stopped == OLDER_COPY:
+    if waiting is not None and waiting.stopped in (OLDER_COPY, OLDER_COPY_REPORTED):
         order = codec.decode(waiting.payload, Order)
         why = (
             "the order was waiting when this older copy of the ledger was made, and may have been sent since: check "

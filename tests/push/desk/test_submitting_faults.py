@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gotsurge_async import Created, InDoubt, Money, Refused, Unprocessed, UsageError, codec
-from gotsurge_async.bulk import Desk, Ledger, Mode, OrderChanged, OrderState, Push, Run
+from gotsurge_async.bulk import Changed, Desk, Ledger, Mode, OrderChanged, OrderState, Push, Run
 from gotsurge_async.errors import ClientClosed
 from gotsurge_async.ledger import LedgerOlder, LedgerUnusable, NewOrder, OrderOutcome
 from gotsurge_async.ledger.sql import joining
@@ -283,6 +283,68 @@ async def test_an_older_copy_has_not_all_that_was_submitted(tmp_path: Path) -> N
         assert isinstance(outcome, InDoubt)
         assert "may have been sent" in str(outcome.error)
     assert service.sent == []
+
+
+async def test_an_order_that_an_older_copy_stopped_is_reported_once(tmp_path: Path) -> None:
+    """It is in doubt, and stays stopped; a desk that opens the ledger later does not report it again."""
+    path = tmp_path / "ledger.db"
+    async with await Ledger.open(path) as ledger:
+        for name in ("T-1", "T-2"):
+            await ledger.submitted("sandbox").add("", name, codec.encode_order(order(name))[0])
+    copy = path.read_bytes()
+    async with await Ledger.open(path) as ledger:
+        await ledger.submitted("sandbox").add("", "T-3", codec.encode_order(order("T-3"))[0])
+    path.write_bytes(copy)
+    await accept_older(path)
+    service, clock = Service(), ManualClock(datetime.now(UTC))
+    heard: list[tuple[str, type]] = []
+    for name in ("T-8", "T-9"):
+        async with desk_of(
+            tmp_path, service, clock=clock, on_outcome=lambda key, outcome: heard.append((key, type(outcome)))
+        ) as desk:
+            await desk.ledger.all_known()
+            await desk.submit(order(name))
+            await once_so(clock, lambda: heard.count((name, Created)) and len(heard) > 2)  # noqa: B023
+            for key in ("T-1", "T-2"):
+                assert isinstance(await desk.outcome(key), InDoubt)
+    assert sorted(heard, key=str) == [("T-1", InDoubt), ("T-2", InDoubt), ("T-8", Created), ("T-9", Created)]
+    assert (service.sent, await waiting(tmp_path)) == (["T-8", "T-9"], (0, 2))
+
+
+@pytest.mark.parametrize("price", [None, OTHER])
+async def test_a_refusal_that_a_process_did_not_report_is_reported_when_it_is_replaced(
+    tmp_path: Path, price: Money | None
+) -> None:
+    """A process died after the refusal, and the order is submitted again: both outcomes are reported, in this order."""
+    async with await Ledger.open(tmp_path / "ledger.db") as ledger:
+        run, number = await claimed(ledger)
+        await run.record([OrderOutcome(number, OrderState.REFUSED, error="no such street")])
+        await run.close()
+    heard: list[tuple[str, type]] = []
+    service = Service()
+    async with desk_of(tmp_path, service, on_outcome=lambda key, outcome: heard.append((key, type(outcome)))) as desk:
+        await desk.submit(order() if price is None else order(price=price))
+        assert heard == [("T-1", Refused)]
+        assert isinstance(await desk.outcome("T-1"), Created)
+    assert (heard, service.sent) == ([("T-1", Refused), ("T-1", Created)], ["T-1"])
+
+
+async def test_a_refusal_whose_key_another_order_got_is_reported_once(tmp_path: Path) -> None:
+    """A process died after the refusal, and another content was created: the next desk notes that it reported it."""
+    async with await Ledger.open(tmp_path / "ledger.db") as ledger:
+        run, number = await claimed(ledger)
+        await run.record([OrderOutcome(number, OrderState.REFUSED, error="no such street")])
+        await run.close()
+    heard: list[tuple[str, type]] = []
+    service, clock = Service(), ManualClock(datetime.now(UTC))
+    async with desk_of(
+        tmp_path, service, clock=clock, on_outcome=lambda key, outcome: heard.append((key, type(outcome)))
+    ) as desk:
+        assert isinstance(await desk.create(order(price=OTHER)), Created)
+        await once_so(clock, lambda: heard)
+    async with await Ledger.look(tmp_path / "ledger.db") as ledger:
+        waits, _ = await ledger.submitted("sandbox").standing("T-1")
+    assert (heard, waits) == ([("T-1", Changed)], None)
 
 
 async def test_a_ledger_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
