@@ -207,10 +207,10 @@ class Sender:
                     self._wake.set()
 
     async def _look(self, order: Submitted) -> Outcome | None:
-        """The outcome of an order that an earlier process claimed; None if it is not known yet."""
+        """The outcome of an order that an earlier process claimed or stopped; None if it is not known yet."""
         orders = await self._orders()
         waiting, recorded = await orders.standing(order.key)
-        if waiting is None or waiting.number != order.number:
+        if waiting is None or (waiting.number, waiting.stopped) != (order.number, order.stopped):
             raise TakenByAnother("the order is no longer waiting", "E906", operation=OPERATION)
         if order.claimed and recorded is not None and recorded.row.state in WAITING and not is_to_be_sent(recorded):
             await orders.unclaim(order)  # a push of a file took it over, and has ended before it sent it
