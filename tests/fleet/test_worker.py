@@ -69,29 +69,6 @@ async def test_a_database_that_restarts_is_waited_for(fleet: Fleet) -> None:
     assert [await worker.ended() for worker in workers] == [0, 0], [worker.said for worker in workers]
 
 
-async def test_jobs_that_are_doubled_late_or_of_nothing_change_nothing(fleet: Fleet) -> None:
-    """Jobs of segments that are done, in others' hands, or were never there, are done in no time."""
-    fleet.slow(0.1)
-    for _ in range(2):
-        await fleet.worker()
-    push = await fleet.push(ORDERS)
-    await fleet.created(100)
-    ((run, queue),) = await fleet.rows("SELECT runs.id, 'gotsurge-' || environment FROM runs")
-    for name in (run, "20200101T000000-none"):
-        await fleet.rows(
-            "INSERT INTO procrastinate_jobs (queue_name, task_name, args) SELECT %s, 'gotsurge.segment', "
-            "jsonb_build_object('run_id', %s::text, 'number', number) FROM generate_series(0, 9) AS number",
-            queue,
-            name,
-        )
-    assert judge(fleet, await fleet.pushed(push))["created"] == ORDERS
-
-    async def done() -> bool:
-        return await fleet.rows("SELECT 1 FROM procrastinate_jobs WHERE task_name = 'gotsurge.segment'") == []
-
-    await eventually(done)
-
-
 @pytest.mark.parametrize("mode", [Mode.DIRECT])
 async def test_a_database_that_stays_away_is_left_to_the_supervisor(fleet: Fleet) -> None:
     """After its patience a worker ends with a code of its own, and a worker that is started then goes on."""

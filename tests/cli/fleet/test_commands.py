@@ -40,9 +40,9 @@ def test_what_cannot_be_is_refused(run: Runner, words: tuple[str, ...], message:
 # --- on a server ------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
+@pytest.fixture(params=[pytest.param("postgresql", marks=pytest.mark.slow)])
 def url(database: str) -> str:
-    """A new database."""
+    """A new database; what needs it is slow."""
     return database
 
 
@@ -59,7 +59,6 @@ def put_up(run: Runner, url: str, simulator: Simulator, tmp_path: Path) -> str:
     return str(document["run"])
 
 
-@pytest.mark.slow
 def test_tables_are_made_and_made_again(run: Runner, url: str) -> None:
     """`db upgrade` may be run at any time, and says what it did, without the password."""
     with_password = url.replace("gotsurge@", "gotsurge:secret@")
@@ -69,7 +68,6 @@ def test_tables_are_made_and_made_again(run: Runner, url: str) -> None:
         assert "secret" not in done.output
 
 
-@pytest.mark.slow
 def test_a_push_without_a_queue_is_refused(run: Runner, url: str, simulator: Simulator, tmp_path: Path) -> None:
     """It says which command makes one; nothing is sent."""
     file = write_orders(tmp_path / "orders.csv", ["A"])
@@ -80,7 +78,6 @@ def test_a_push_without_a_queue_is_refused(run: Runner, url: str, simulator: Sim
     assert simulator.audit()["tasks"] == 0
 
 
-@pytest.mark.slow
 def test_a_run_that_waits_says_so(run: Runner, url: str, put_up: str) -> None:
     """`status` tells that no worker has it, and nothing to type; a stop leaves it to a resume by workers."""
     status = run("status", put_up, "--ledger", url)
@@ -96,7 +93,6 @@ def test_a_run_that_waits_says_so(run: Runner, url: str, put_up: str) -> None:
     assert "--distributed" in status.output
 
 
-@pytest.mark.slow
 def test_rows_that_are_left_out_are_reported_where_a_run_is_put_up(
     run: Runner, url: str, simulator: Simulator, tmp_path: Path
 ) -> None:
@@ -112,7 +108,6 @@ def test_rows_that_are_left_out_are_reported_where_a_run_is_put_up(
     assert f"1, in {tmp_path / 'faulty.csv'}" in run("status", document["run"], "--ledger", url).stdout
 
 
-@pytest.mark.slow
 def test_a_run_that_was_never_put_up_cannot_be_stopped(
     run: Runner, url: str, simulator: Simulator, tmp_path: Path
 ) -> None:
@@ -125,7 +120,6 @@ def test_a_run_that_was_never_put_up_cannot_be_stopped(
     assert run("stop", "20200101T000000-none", "--ledger", url).exit_code == 2
 
 
-@pytest.mark.slow
 def test_one_machine_may_take_what_waits_for_workers(
     run: Runner, url: str, put_up: str, simulator: Simulator, tmp_path: Path
 ) -> None:
@@ -136,7 +130,6 @@ def test_one_machine_may_take_what_waits_for_workers(
         assert database.execute("SELECT count(*) FROM segments").fetchall() == [(0,)]
 
 
-@pytest.mark.slow
 def test_an_undo_takes_it_from_the_workers(run: Runner, url: str, put_up: str, simulator: Simulator) -> None:
     """What was not sent stays unsent: nobody goes on with a run that was undone."""
     done = run("undo", put_up, *local(simulator), "--ledger", url, "--json")
@@ -146,7 +139,6 @@ def test_an_undo_takes_it_from_the_workers(run: Runner, url: str, put_up: str, s
         assert database.execute("SELECT state FROM runs").fetchall() == [("stopped",)]
 
 
-@pytest.mark.slow
 def test_prices_are_reserved_where_the_spend_is_limited(
     run: Runner, url: str, simulator: Simulator, tmp_path: Path
 ) -> None:

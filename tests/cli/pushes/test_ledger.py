@@ -143,7 +143,11 @@ def test_no_flip_of_a_bit_doubles(shell: Shell) -> None:
 
 
 def test_a_backup_is_made_and_an_older_one_is_noticed(shell: Shell) -> None:
-    """A copy is for its owner alone; put back, it is refused with both numbers until a person accepts it."""
+    """A copy is for its owner alone; put back, it is refused with both numbers until a person accepts it.
+
+    What a refused push and `check` advise acts on the ledger that is meant, and on no other.
+    """
+    advice = f"`gotsurge ledger accept-older --ledger {book(shell)}`"
     shell.push("A")
     copy = shell.folder / "copy.db"
     done = clean(shell.run("ledger", "backup", copy, *shell.ledger))
@@ -158,10 +162,12 @@ def test_a_backup_is_made_and_an_older_one_is_noticed(shell: Shell) -> None:
     refused = clean(shell.call("push", shell.folder / "orders.csv", "--out", shell.folder / "out", "--quiet"))
     assert (refused.exit_code, tasks(shell)) == (2, before)
     assert "counts 2 admissions and claims" in refused.stderr
-    assert "gotsurge ledger accept-older" in refused.stderr
+    assert advice in refused.stderr
     assert shell.on_ledger("runs").exit_code == 0
     check = shell.run("ledger", "check", *shell.ledger)
-    assert (check.exit_code, "is an older copy" in check.stdout) == (1, True)
+    assert (check.exit_code, "is an older copy" in check.stdout, advice in check.stdout) == (1, True, True)
+    assert "verdict\tolder than it was" in check.stdout
+    assert "damaged" not in check.output
     assert shell.run("ledger", "accept-older", *shell.ledger, stdin="n\n").exit_code != 0
     out = ["--out", shell.folder / "out"]
     document = json.loads(clean(shell.run("ledger", "accept-older", *shell.ledger, *out, "--yes", "--json")).stdout)
@@ -170,6 +176,9 @@ def test_a_backup_is_made_and_an_older_one_is_noticed(shell: Shell) -> None:
     assert (shell.folder / "out" / f"{lost}-created.csv").exists()
     assert clean(shell.call("push", shell.folder / "orders.csv", *out)).exit_code == 0
     assert tasks(shell) == before
+    change(book(shell), "UPDATE chunks SET updated_at = -1 WHERE id = 1")
+    damaged = clean(shell.run("ledger", "check", *shell.ledger))
+    assert ("verdict\tdamaged: 1 flaw\n" in damaged.stdout, advice in damaged.stderr) == (True, True)
 
 
 def test_room_is_given_back(shell: Shell) -> None:
@@ -214,6 +223,7 @@ def test_a_ledger_that_is_gone_is_not_begun_anew(shell: Shell) -> None:
     assert not book(shell).exists()
     done = clean(shell.run("ledger", "accept-older", *shell.ledger, "--yes"))
     assert (done.exit_code, "0 orders of it are in doubt now" in done.stdout) == (0, True)
+    assert f"`gotsurge runs --ledger {book(shell)}`" in done.stdout
     out.append("--new-ledger")
     file = write_orders(shell.folder / "orders.csv", ["Z"])
     assert clean(shell.call("push", file, *out)).exit_code == 3
@@ -251,27 +261,6 @@ def test_a_ledger_with_a_broken_beginning_is_a_document_too(shell: Shell) -> Non
         done = clean(shell.run("ledger", "check", *shell.ledger, "--json"))
         document = json.loads(done.stdout)
         assert (done.exit_code, document["exit"], bool(document["flaws"])) == (1, 1, True)
-
-
-def test_commands_are_printed_for_the_very_ledger(shell: Shell) -> None:
-    """What a refused push, `check` and `accept-older` advise acts on the ledger that is meant, and on no other."""
-    shell.push("A")
-    before = book(shell).read_bytes()
-    shell.push("B")
-    book(shell).write_bytes(before)
-    named = f"--ledger {book(shell)}`"
-    refused = clean(shell.call("push", shell.folder / "orders.csv", "--out", shell.folder / "out", "--quiet"))
-    assert f"`gotsurge ledger accept-older {named}" in refused.stderr
-    check = clean(shell.run("ledger", "check", *shell.ledger))
-    assert f"`gotsurge ledger accept-older {named}" in check.stdout
-    assert "verdict\tolder than it was" in check.stdout
-    assert "damaged" not in check.output
-    accepted = clean(shell.run("ledger", "accept-older", *shell.ledger, "--yes"))
-    assert f"`gotsurge runs {named}" in accepted.stdout
-    change(book(shell), "UPDATE chunks SET updated_at = -1 WHERE id = 1")
-    damaged = clean(shell.run("ledger", "check", *shell.ledger))
-    assert "verdict\tdamaged: 1 flaw\n" in damaged.stdout
-    assert f"`gotsurge ledger accept-older {named}" in damaged.stderr
 
 
 def test_nobody_is_asked_about_a_ledger_that_is_not_older(shell: Shell) -> None:
