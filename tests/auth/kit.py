@@ -18,6 +18,7 @@ from gotsurge_async.hooks import Event, Hook, Hooks
 from gotsurge_async.secrets import Secret
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import Transport
+from tests.support.orders import NOW
 
 if TYPE_CHECKING:
     from gotsurge_async.errors import CallError
@@ -62,6 +63,11 @@ def pair(number: int, issued_at: datetime, life: timedelta = LIFE, refresh: str 
     return Tokens(
         bearer=Secret(f"planted-bearer-{number}"), refresh=refresh, issued_at=issued_at, expires_at=issued_at + life
     )
+
+
+def tokens(number: int = 0) -> Tokens:
+    """Tokens of a sign-in."""
+    return pair(number, NOW)
 
 
 class Service:

@@ -1,16 +1,12 @@
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
 from gotsurge_async.auth.keychain import KeyringStore
-from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.secrets import Secret
-from tests.auth.kit import Ring, pair
-
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
+from tests.auth.kit import Ring, tokens
 
 
 class LockedRing(Ring):
@@ -18,11 +14,6 @@ class LockedRing(Ring):
 
     def get_password(self, service: str, username: str, /) -> str | None:
         raise RuntimeError("planted: locked")
-
-
-def tokens(number: int = 0) -> Tokens:
-    """Tokens of a sign-in."""
-    return pair(number, NOW)
 
 
 async def test_nothing_is_left_of_deleted_accounts(tmp_path: Path) -> None:

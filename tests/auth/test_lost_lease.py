@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 
 import pytest
 
@@ -13,6 +12,7 @@ from gotsurge_async.errors import BadRequest, SignInNeeded
 from gotsurge_async.hooks import Event, Hooks, SignInRequired
 from gotsurge_async.secrets import Secret
 from gotsurge_async.testing import ManualClock
+from tests.auth.kit import pair
 
 
 class Unlocked(MemoryStore):
@@ -32,13 +32,7 @@ class Rotating:
         self.calls = 0
 
     def pair(self, number: int) -> Tokens:
-        now = self.clock.now()
-        return Tokens(
-            bearer=Secret(f"bearer-{number}"),
-            refresh=f"refresh-{number}",
-            issued_at=now,
-            expires_at=now + timedelta(days=30),
-        )
+        return pair(number, self.clock.now(), refresh=f"refresh-{number}")
 
     async def refresh(self, token: Secret) -> Tokens:
         self.calls += 1
@@ -97,7 +91,7 @@ async def test_a_refusal_after_another_renewed_is_no_log_out(
 ) -> None:
     """Frozen before its call: its refresh token is spent when it wakes, and it takes what the other one stored."""
     used, events = await frozen(False, service, store, clock)
-    assert used == ["bearer-1", "bearer-1"]
+    assert used == ["planted-bearer-1", "planted-bearer-1"]
     assert not [event for event in events if isinstance(event, SignInRequired)]
     kept = await store.load("default")
     assert kept is not None
@@ -107,7 +101,7 @@ async def test_a_refusal_after_another_renewed_is_no_log_out(
 async def test_tokens_of_a_late_answer_are_kept(service: Rotating, store: Unlocked, clock: ManualClock) -> None:
     """Frozen after its call: only it has the new tokens; it stores them when it wakes, and both go on."""
     used, _ = await frozen(True, service, store, clock)
-    assert used == ["bearer-1", "bearer-1"]
+    assert used == ["planted-bearer-1", "planted-bearer-1"]
     kept = await store.load("default")
     assert kept is not None
-    assert (kept.bearer.reveal(), kept.refused_at) == ("bearer-1", None)
+    assert (kept.bearer.reveal(), kept.refused_at) == ("planted-bearer-1", None)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -13,17 +12,10 @@ import pytest
 
 from gotsurge_async.auth.sealing import Sealer, new_key
 from gotsurge_async.auth.sql import SqlStore
-from gotsurge_async.auth.stores import Tokens
 from gotsurge_async.errors import ConfigError
-from tests.auth.kit import pair
+from tests.auth.kit import tokens
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OLD, NEW = new_key(), new_key()
-
-
-def tokens(number: int = 0) -> Tokens:
-    """Tokens of a sign-in."""
-    return pair(number, NOW)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
