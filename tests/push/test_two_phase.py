@@ -59,19 +59,6 @@ async def test_drafts_are_recorded_broadcast_and_read(tmp_path: Path) -> None:
     assert all(row.task_id and row.status == "broadcasting" for row in rows)
 
 
-@pytest.mark.parametrize("shape", ["list", "map", "single"])
-@pytest.mark.parametrize("updated", ["ids", "tasks"])
-async def test_every_shape_of_the_answers_will_do(tmp_path: Path, shape: str, updated: str) -> None:
-    """Drafts may come as a list, keyed by id or as one object, and broadcasts may name ids or tasks."""
-    wanted = orders(3)
-    options = SimulatorOptions.from_mapping({"draft_tasks": shape, "updated_tasks": updated})
-    async with pushing(tmp_path, options=options, chunk=1) as (push, simulator):
-        async with (await push.load_orders(wanted))[0] as run:
-            await push.send(run)
-            assert await states(run) == {OrderState.CREATED: 3}
-        exactly_once(simulator, wanted)
-
-
 @pytest.mark.parametrize(("account", "mode"), [("platform", Mode.TWO_PHASE), ("plain", Mode.DIRECT)])
 async def test_the_service_is_asked_what_the_account_may(tmp_path: Path, account: str, mode: Mode) -> None:
     """auto is two-phase for a platform partner, and direct for a plain one."""
