@@ -225,7 +225,8 @@ class Column(Struct, frozen=True):
     """A column that shrinks on a narrow terminal; a plain text is the title of a column that is always whole.
 
     Attributes:
-        least: cells wrap at spaces, and leave the column this wide; 0 for cells on one line.
+        least: cells wrap at spaces, and leave the column this wide; 0 for cells on one line. At most one column of a
+            table wraps.
         rank: if columns are left out, the highest rank goes first; 0 for a column that stays.
     """
 
@@ -293,40 +294,30 @@ def fitted(
     values = [list(row) for row in rows]
     ranks = sorted({column.rank for column in every if column.rank}, reverse=True)
     for seconds, gone in ((True, 0), *((False, number) for number in range(len(ranks) + 1))):
-        cells = [[_at_a_terminal(value, seconds=seconds) for value in row] for row in values]
         kept = [place for place, column in enumerate(every) if column.rank not in ranks[:gone]]
-        widths = _widths([(every[place], [row[place] for row in cells]) for place in kept], width)
-        if widths is None:
+        cells = [[_at_a_terminal(row[place], seconds=seconds) for place in kept] for row in values]
+        least = [_least(every[place], [row[at] for row in cells]) for at, place in enumerate(kept)]
+        if sum(least) + _GAP * (len(kept) - 1) > width:
             continue
         table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-        for place, wide in zip(kept, widths, strict=True):
-            table.add_column(Text(every[place].title), width=wide, no_wrap=not every[place].least)
+        for place, narrow in zip(kept, least, strict=True):
+            table.add_column(Text(every[place].title), min_width=narrow, no_wrap=not every[place].least)
         for row in cells:
-            table.add_row(*(Text(row[place]) for place in kept))
+            table.add_row(*map(Text, row))
         return [table], [column.title for place, column in enumerate(every) if place not in kept]
     titles = [column.title for column in every]
     lines = [line for row in values for line in (*_record(zip(titles, row, strict=True), width), Text(""))]
     return list(lines[:-1]), []
 
 
-def _widths(columns: Sequence[tuple[Column, Sequence[str]]], width: int) -> list[int] | None:
-    """The widths of columns next to each other, None if there is no room for them. No word is broken."""
+def _least(column: Column, cells: Sequence[str]) -> int:
+    """The least width of a column in which no word is broken."""
     from rich.cells import cell_len
 
-    most = [max(map(cell_len, [column.title, *cells])) for column, cells in columns]
-    widths = list(most)
-    for place, (column, cells) in enumerate(columns):
-        if column.least:
-            word = max(cell_len(word) for text in (column.title, *cells) for word in text.split() or [""])
-            widths[place] = min(most[place], max(column.least, word))
-    left = width - sum(widths) - _GAP * (len(widths) - 1)
-    if left < 0:
-        return None
-    for place, natural in enumerate(most):
-        more = min(natural - widths[place], left)
-        widths[place] += more
-        left -= more
-    return widths
+    texts = [column.title, *cells]
+    widest = max(map(cell_len, texts))
+    words = (cell_len(word) for text in texts for word in text.split())
+    return min(widest, max(column.least, *words)) if column.least else widest
 
 
 def _record(pairs: Iterable[tuple[str, Any]], width: int) -> "list[Text]":
