@@ -142,7 +142,7 @@ class Desk:
         )
         self._entries: dict[str, Entry] = {}
         self._waiting: deque[Entry] = deque()
-        self._busy = 0
+        self._busy = self._turning = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._sender = Sender(self._runs, self._create_submitted, self._clock, on_outcome, self._spawn)
         self._timer: asyncio.TimerHandle | None = None
@@ -271,8 +271,7 @@ class Desk:
     async def outcome(self, key: str) -> Outcome:
         """Wait until the outcome of an order is known; the order may also have come from `create` or a file push.
 
-        It has no timeout of its own: use `asyncio.timeout`. A refused or cancelled order has an outcome until another
-        order has its key.
+        It has no timeout: use `asyncio.timeout`. A refused or cancelled order has an outcome until another has its key.
 
         Raises:
             UsageError: no order has the key, or can have it, or the ledger no longer has its content.
@@ -417,16 +416,15 @@ class Desk:
         self._waiting.append(entry)
         if self._busy == 0 or len(self._waiting) >= CHUNK:
             self._work_more()
-        elif self._timer is None:
+        elif self._timer is None and not self._turning:
             self._timer = asyncio.get_running_loop().call_later(LINGER, self._after_a_while)
 
     def _after_a_while(self) -> None:
         self._timer = None
-        if self._waiting:
-            self._work_more()
+        self._work_more()
 
     def _work_more(self) -> None:
-        if self._busy < self._places():
+        if self._waiting and self._busy < self._places():
             self._busy += 1
             self._spawn(self._work())
 
@@ -444,10 +442,12 @@ class Desk:
         try:
             while self._waiting:
                 await self._runs.send([self._waiting.popleft() for _ in range(min(CHUNK, len(self._waiting)))])
+                self._turning += 1  # what comes now needs no timer
                 for _ in range(TURNS):
                     await asyncio.sleep(0)
                     if self._waiting:
                         break
+                self._turning -= 1
         finally:
             self._busy -= 1
 
