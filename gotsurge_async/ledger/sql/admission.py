@@ -7,6 +7,7 @@ a process that holds a lock is alive, and keeps its orders.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 
 from msgspec import Struct, field
@@ -48,6 +49,9 @@ DOUBLED_LIMIT = 1000
 
 DISCARDED_AT_ONCE = 1000
 """The most chunks that one transaction removes, so that other writers have their turn."""
+
+SPARE = 20
+"""The numbers of chunks that a claim of single orders allots for the next claims, which need no statement for it."""
 
 _AT_ONCE = 500
 """Contested orders that are read at a time."""
@@ -101,9 +105,7 @@ def add(
     ``claimed`` is the state of orders that are claimed by the same write, of a run that is being sent; Moved if the key
     of one is taken. Epochs begin ``after`` an epoch, if that is known: see `runs.first_epoch`.
     """
-    allotted = sorted(number for (number,) in db.rows("allot", n=len(parts)))
-    # One number is the last of a row of them; several are themselves, with others' between them.
-    numbers = allotted if len(allotted) == len(parts) else range(allotted[-1] - len(parts) + 1, allotted[-1] + 1)
+    numbers = _numbers(db, run, len(parts), spare=0 if claimed is None else SPARE)
     first = runs.first_epoch(db) if after is None else after
     letter, epoch = LETTERS[claimed or OrderState.PENDING], first + (claimed is not None)
     at, until = (None, None) if claimed is None else (now, now + run.settle)
@@ -131,6 +133,20 @@ def add(
     taken = [(run.number, number, place, key) for _, key, number, place, _ in keys if owned.get(key) != (number, place)]
     db.insert("add_contested", taken)
     return chunks
+
+
+def _numbers(db: Database, run: Held, count: int, *, spare: int) -> Sequence[int]:
+    """Numbers for new chunks, greater than those of the run's other chunks; ``spare`` more are allotted with them."""
+    if spare and len(run.spare) >= count:
+        numbers, run.spare[:count] = run.spare[:count], []  # not given back if the transaction is undone
+        return numbers
+    run.spare.clear()
+    number = count + spare
+    allotted = sorted(each for (each,) in db.rows("allot", n=number))
+    # One number is the last of a row of them; several are themselves, with others' between them.
+    numbers = allotted if len(allotted) == number else [*range(allotted[-1] - number + 1, allotted[-1] + 1)]
+    db.committed.append(partial(run.spare.extend, numbers[count:]))
+    return numbers[:count]
 
 
 def discard_some(db: Database, run: Held) -> bool:

@@ -119,6 +119,7 @@ class Held(Struct, frozen=True, eq=False):
             chunk forgotten.
         tasks: the recorded tasks of the ledger, as far as this process knows them.
         sums: Python's hash of each chunk's body that this process has added, until the chunk is read to be sent.
+        spare: numbers that were allotted for further chunks, ascending; one that is never used is a gap.
         settle: microseconds for which a request that is not answered may act: see `config.Limits.settle`.
     """
 
@@ -134,6 +135,7 @@ class Held(Struct, frozen=True, eq=False):
     seen: dict[int, Chunk] = field(default_factory=dict)
     tasks: RecordedTasks = field(default_factory=RecordedTasks)
     sums: dict[int, int] = field(default_factory=dict)
+    spare: list[int] = field(default_factory=list)
     settle: int = int(SETTLE * 1_000_000)
 
     def has(self, chunk: Chunk) -> bool:
