@@ -15,6 +15,7 @@ from gotsurge_async.models.words import printable
 from gotsurge_async.money import Money
 from gotsurge_async.starting import pattern
 from gotsurge_async.tables.cells import decode_row
+from gotsurge_async.tables.checks.windows import planned
 from gotsurge_async.tables.fields import columns_of
 from gotsurge_async.tables.maps.column_map import ColumnMap
 from gotsurge_async.tables.options import SourceOptions
@@ -65,7 +66,7 @@ class MapUse(Struct, frozen=True, kw_only=True):
             for column, some in shapes.items():
                 if len(some) < _MOST_SHAPES:
                     some.add(_shape(cells[columns.index(column)]))
-            order = _priced.decode(row.payload)
+            order = planned(row.payload)
             if order.price is not None:
                 prices.setdefault(order.currency or "", []).append(order.price)
         return cls(
@@ -101,14 +102,6 @@ class MapUse(Struct, frozen=True, kw_only=True):
                 now, then = (str(Money(millicents=some, currency=currency)) for some in (price, was))
                 differences.append(f"a price is about {now}; it was {then} in the last push with this map")
         return differences
-
-
-class _Priced(msgspec.Struct):
-    price: int | None = None
-    currency: str | None = None
-
-
-_priced = msgspec.json.Decoder(_Priced)
 
 
 def _accept(_: MapUse) -> None:

@@ -17,10 +17,9 @@ from msgspec import Struct
 from gotsurge_async.errors import Coded, ConfigError
 from gotsurge_async.ledger import Ledger, Mode, Run
 from gotsurge_async.models.times import written
-from gotsurge_async.money import Money
 from gotsurge_async.push.changes import ChangedRow, Known
 from gotsurge_async.push.load import Loader
-from gotsurge_async.push.preview import Preview, Previewing
+from gotsurge_async.push.preview import Preview, Previewing, decimal
 from gotsurge_async.tables import Fault, Source
 from gotsurge_async.tables.checks.windows import broken_rules, planned
 from gotsurge_async.tables.checks.words import number_of
@@ -228,7 +227,7 @@ def amounts(sums: Mapping[str, str]) -> str:
 
 def decimals(sums: Mapping[str, int]) -> dict[str, str]:
     """Sums by currency in thousandths of a cent, as decimals."""
-    return {name: str(Money(millicents=sum_, currency="")).removeprefix("? ") for name, sum_ in sorted(sums.items())}
+    return {name: decimal(millicents) for name, millicents in sorted(sums.items())}
 
 
 # --- a push of the file that was planned -----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from gotsurge_async.models.tasks import Order
 from gotsurge_async.models.times import written, zone_of_people
 from gotsurge_async.models.words import one_line, printable
 from gotsurge_async.money import Money
-from gotsurge_async.tables.checks.windows import Window
+from gotsurge_async.tables.checks.windows import planned
 from gotsurge_async.tables.columns import order_columns
 from gotsurge_async.tables.fields import columns_of
 
@@ -26,32 +26,6 @@ MOST_OF_A_TEXT = 300
 """The most letters of a text that are shown when an order is on one line."""
 MOST_LETTERS = 1000
 """The most letters of a line in a preview."""
-
-
-class _Contact(msgspec.Struct, frozen=True):
-    phone: str | None = None
-
-
-class _Address(msgspec.Struct, frozen=True):
-    zip_code: str | None = None
-
-
-class _Order(msgspec.Struct):
-    """The fields of an order that are counted; amounts in thousandths of a cent."""
-
-    from_time_window: Window
-    from_address: _Address
-    to_address: _Address
-    from_contact: _Contact = _Contact()
-    to_contact: _Contact = _Contact()
-    officer_contact: _Contact = _Contact()
-    price: int | None = None
-    currency: str | None = None
-    vehicle_preference: str = ""
-    broadcast_preference: str = ""
-
-
-_order = msgspec.json.Decoder(_Order)
 
 
 class PriceRange(Struct, frozen=True, kw_only=True):
@@ -150,7 +124,7 @@ class Previewing:
 
         if len(self._first) < FIRST:
             self._first.append(msgspec.json.decode(payload))
-        order = _order.decode(payload)
+        order = planned(payload)
         self._days[written(order.from_time_window.start_time_utc, self._zone)[: len("2030-03-05")]] += 1
         self._vehicles[order.vehicle_preference] += 1
         self._preferences[order.broadcast_preference] += 1
@@ -177,7 +151,7 @@ class Previewing:
             pickups=dict(days),
             days_left_out=left_out,
             prices={
-                currency: PriceRange(least=_decimal(least), greatest=_decimal(most), sum=_decimal(total), orders=number)
+                currency: PriceRange(least=decimal(least), greatest=decimal(most), sum=decimal(total), orders=number)
                 for currency, (least, most, total, number) in sorted(self._prices.items())
             },
             phones=dict(self._phones.most_common(MOST_DAYS)),
@@ -193,7 +167,8 @@ def _counted(numbers: Mapping[str, int]) -> Sequence[str]:
     return [f"{name}: {number:,}" for name, number in numbers.items()]
 
 
-def _decimal(millicents: int) -> str:
+def decimal(millicents: int) -> str:
+    """Thousandths of a cent as a decimal with at least two places."""
     return str(Money(millicents=millicents, currency="")).removeprefix("? ")
 
 
@@ -206,7 +181,7 @@ def _cells_of(order: Mapping[str, Any], zone: tzinfo | None) -> Iterator[tuple[s
         if value is None:
             continue
         if column.kind is Money:
-            value = _decimal(value)
+            value = decimal(value)
         elif column.kind is datetime:
             value = written(datetime.fromisoformat(value), zone)
         yield column.name, str(value)

@@ -1,5 +1,6 @@
 """Time windows that are too narrow for drivers: rules of thumb, and all of them warnings."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from math import asin, cos, radians, sin, sqrt
 
@@ -24,13 +25,37 @@ class Window(msgspec.Struct):
     end_time_utc: datetime
 
 
-class Planned(msgspec.Struct):
-    """The fields of an order that a plan reads; amounts in thousandths of a cent."""
+class Place(msgspec.Struct, frozen=True):
+    """An address, as far as a plan reads it."""
 
-    from_address: msgspec.Raw
-    to_address: msgspec.Raw
+    zip_code: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+
+    @property
+    def point(self) -> tuple[float, float] | None:
+        """Latitude and longitude in degrees, if it has both."""
+        return None if self.latitude is None or self.longitude is None else (self.latitude, self.longitude)
+
+
+class Person(msgspec.Struct, frozen=True):
+    """A contact, as far as a plan reads it."""
+
+    phone: str | None = None
+
+
+class Planned(msgspec.Struct):
+    """The fields of an order that a plan or a preview reads; amounts in thousandths of a cent."""
+
+    from_address: Place
+    to_address: Place
     from_time_window: Window
     to_time_window: Window | None = None
+    from_contact: Person = Person()
+    to_contact: Person = Person()
+    officer_contact: Person = Person()
+    vehicle_preference: str = ""
+    broadcast_preference: str = ""
     price: int | None = None
     min_price: int | None = None
     max_price: int | None = None
@@ -49,24 +74,8 @@ class Planned(msgspec.Struct):
         return self.price is None or bool(self.increment and not self.max_price)
 
 
-class _Place(msgspec.Struct):
-    latitude: float | None = None
-    longitude: float | None = None
-
-
-_planned = msgspec.json.Decoder(Planned)
-_place = msgspec.json.Decoder(_Place)
-
-
-def planned(payload: bytes) -> Planned:
-    """Read the fields of an order from its JSON text."""
-    return _planned.decode(payload)
-
-
-def _point_of(address: msgspec.Raw) -> tuple[float, float] | None:
-    """Latitude and longitude of an address in degrees, if it has both."""
-    place = _place.decode(address)
-    return None if place.latitude is None or place.longitude is None else (place.latitude, place.longitude)
+planned: Callable[[bytes], Planned] = msgspec.json.Decoder(Planned).decode
+"""Reads the fields of an order from its JSON text."""
 
 
 def broken_rules(order: Planned) -> list[str]:
@@ -76,7 +85,7 @@ def broken_rules(order: Planned) -> list[str]:
     length = _minutes(pickup.end_time_utc - pickup.start_time_utc)
     if length < _SHORTEST_PICKUP:
         broken.append(f"the pickup window lasts {number_of(round(length), 'minute')}")
-    start, end = _point_of(order.from_address), _point_of(order.to_address)
+    start, end = order.from_address.point, order.to_address.point
     if delivery is not None and start is not None and end is not None:
         kilometres = _DETOUR * _kilometres(start, end)
         way = 60 * kilometres / _SPEED
