@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 import attrs
 import msgspec
 
-from gotsurge_async.models.base import NO_PATHS, NOT_GIVEN, Field, fields_of, is_model, is_union, read_utc
+from gotsurge_async.models.base import NO_PATHS, NOT_GIVEN, Field, fields_of, is_model, is_union
 from gotsurge_async.models.tasks import Receipt
 from gotsurge_async.money import Money, as_given
 
@@ -71,15 +71,17 @@ class Structs:
         return self.of(hint) if is_model(hint) else int if hint is Money else hint
 
 
-def reading_hook(cls: Any, structs: Structs, hook_of: Callable[[Any], Hook], otherwise: Hook, id_of: Hook) -> Hook:
+def reading_hook(
+    cls: Any, structs: Structs, hook_of: Callable[[Any], Hook], otherwise: Hook, id_of: Hook, in_utc: Hook
+) -> Hook:
     """The hook that makes a ``cls`` from its struct; ``otherwise`` makes it from anything else.
 
-    It replaces the class's converters and ``__attrs_post_init__``: times are in UTC, amounts in a currency. ``id_of``
-    makes an id of a value, None if it is not one.
+    It replaces the class's converters and ``__attrs_post_init__``: times are in UTC, by ``in_utc``, and amounts in a
+    currency. ``id_of`` makes an id of a value, None if it is not one.
     """
     scope: dict[str, Any] = {"new": object.__new__, "cls": cls, "Thawed": _thawed(cls), "Struct": structs.of(cls)}
     scope |= {"otherwise": otherwise, "id_of": id_of, "NOT_GIVEN": NOT_GIVEN, "UNSET": msgspec.UNSET}
-    scope |= {"as_given": as_given, "read_utc": read_utc, "UTC": UTC}
+    scope |= {"as_given": as_given, "in_utc": in_utc, "UTC": UTC}
     lines = ["def hook(given, _=None):", "    if given.__class__ is not Struct: return otherwise(given)"]
     if any(field.name == "id" and field.required for field in fields_of(cls)):
         lines += ["    if not given.id.strip() or given.id in NO_PATHS: raise ValueError('the id names nothing')"]
@@ -112,7 +114,7 @@ def _read(cls: Any, field: Field) -> str:
         currency = f"given.{cls.CURRENCY} or ''" if cls.CURRENCY else "''"
         return f"None if (v := {value}) is None else as_given(v, {currency})"
     if field.inner is datetime:
-        return f"v if (v := {value}) is None or v.tzinfo is UTC else read_utc(v)"
+        return f"v if (v := {value}) is None or v.tzinfo is UTC else in_utc(v)"
     return value
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from gotsurge_async.codec.compiled import Hook, Structs, finite, reading_hook, receipt_hook, struct_hook, writing_hook
 from gotsurge_async.errors import Coded, Problem
-from gotsurge_async.models.base import NO_PATHS, Field, Model, OpenEnum, fields_of, is_model, is_union, read_utc
+from gotsurge_async.models.base import NO_PATHS, Field, Model, OpenEnum, fields_of, is_model, is_union, read_utc, utc
 from gotsurge_async.models.tasks import Receipt
 from gotsurge_async.money import Money, as_given
 from gotsurge_async.starting import pattern
@@ -51,7 +51,7 @@ def converter(structs: Structs, *, strict: bool) -> "cattrs.Converter":
         made.register_structure_hook(kind, _leaf(words, kind, *([int] if kind is float else [])))
     thousandths = _leaf("a whole number of thousandths of a cent", int, then=lambda value: as_given(value, ""))
     made.register_structure_hook(Money, thousandths)
-    made.register_structure_hook(datetime, _moment)
+    made.register_structure_hook(datetime, _moment(utc if strict else read_utc))
     made.register_structure_hook_func(lambda hint: hint is Any, lambda value, _: value)
     made.register_structure_hook_func(lambda hint: _origin(hint) is dict, _leaf("an object", dict))
     made.register_structure_hook_factory(_is_open_enum, lambda cls: _leaf("text", str, then=cls))
@@ -91,11 +91,18 @@ def _leaf(expected: str, *accepted: type, then: Callable[[Any], Any] | None = No
     return check
 
 
-def _moment(value: Any, _: Any) -> datetime:
-    try:
-        return read_utc(msgspec.convert(value, datetime))
-    except ValueError:  # as all of msgspec's errors are
-        raise _no("an RFC 3339 time such as 2030-03-04T01:00:00Z", value) from None
+def _moment(in_utc: Callable[[datetime], datetime]) -> Hook:
+    def read(value: Any, _: Any) -> datetime:
+        try:
+            moment = msgspec.convert(value, datetime)
+        except ValueError:  # as all of msgspec's errors are
+            raise _no("an RFC 3339 time such as 2030-03-04T01:00:00Z", value) from None
+        try:
+            return in_utc(moment)
+        except ValueError as error:  # it has no zone, or is outside the calendar
+            raise Unfit(Problem("", Coded(error))) from None
+
+    return read
 
 
 def _origin(hint: Any) -> Any:
@@ -141,7 +148,8 @@ class _Reader:
             )
             for field in fields_of(cls)
         ]
-        self.hook = reading_hook(cls, structs, made.get_structure_hook, self._otherwise, id_of)
+        in_utc = utc if strict else read_utc
+        self.hook = reading_hook(cls, structs, made.get_structure_hook, self._otherwise, id_of, in_utc)
 
     def _otherwise(self, value: Any) -> Any:
         if type(value) is not dict:

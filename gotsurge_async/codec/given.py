@@ -1,7 +1,7 @@
 """Converts values that a program passes to objects of the API: each is the object itself, or a dict of its fields."""
 
 import math
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from operator import attrgetter
@@ -12,7 +12,7 @@ import attrs
 from gotsurge_async.codec.compiled import whole_check
 from gotsurge_async.codec.converters import Unfit, checking
 from gotsurge_async.errors import Coded, InvalidData, Problem, UsageError, code_of
-from gotsurge_async.models.base import Field, Model, fields_of, is_model, utc
+from gotsurge_async.models.base import Field, Model, fields_of, is_model
 from gotsurge_async.models.rules import NO_CURRENCY, Severity, check_order, nearest
 from gotsurge_async.models.tasks import Order, TaskFields
 from gotsurge_async.money import Money
@@ -230,38 +230,10 @@ def _of_dict(value: Any, field: Field, path: str, problems: list[Problem]) -> An
     if kind is Money and isinstance(value, Money):
         return value
     try:
-        if kind is datetime:
-            return utc(value if isinstance(value, datetime) else _moment(value))
         return checking.structure(str(value) if isinstance(value, str) else value, kind)
-    except InvalidData as error:
-        problems += [Problem(path, why, bad) for _, why, bad in error.problems]
     except Unfit as error:
         problems += [Problem(f"{path}{at}", why, value) for at, why, _ in error.problems]
-    except (ValueError, OverflowError) as error:  # a time outside the calendar
-        problems.append(Problem(path, Coded(error), value))
     return None
-
-
-def _moment(text: Any) -> datetime:
-    checking.structure(text, datetime)  # takes a time without a zone for UTC, as the service's times are
-    return datetime.fromisoformat(text.upper())  # RFC 3339 allows a small z, Python does not
-
-
-def times_without_a_zone(plain: Any, cls: Any, path: str = "") -> Iterator[Problem]:
-    """The times in plain values of an object that name no instant: the converter would take them for UTC."""
-    for field in fields_of(cls) if isinstance(plain, Mapping) else ():
-        value = plain.get(field.name)
-        at = _below(path, field.name)
-        if is_model(field.inner):
-            for number, inner in enumerate(value if isinstance(value, list) else [value]):
-                yield from times_without_a_zone(inner, field.inner, f"{at}[{number}]" if field.many else at)
-        elif field.inner is datetime and isinstance(value, str):
-            try:
-                utc(_moment(value))
-            except InvalidData as error:
-                yield from (problem._replace(path=at) for problem in error.problems)
-            except (Unfit, ValueError, OverflowError):
-                pass  # the converter says what is wrong
 
 
 def _below(path: str, name: str) -> str:

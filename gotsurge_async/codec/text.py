@@ -20,7 +20,7 @@ from gotsurge_async.codec.converters import (
     task_list,
     writing,
 )
-from gotsurge_async.codec.given import each_made, has_currency, misfits, times_without_a_zone
+from gotsurge_async.codec.given import each_made, has_currency, misfits
 from gotsurge_async.errors import Coded, InvalidData, Problem, UnreadableAnswer
 from gotsurge_async.models.base import NO_PATHS, JsonForm, Model, fields_of, is_model
 from gotsurge_async.models.tasks import Order, Receipt, TaskBatch, TaskChanges, TaskStatus
@@ -398,8 +398,6 @@ _WRITTEN = ("Order", "Address", "Contact", "TimeWindow", "Item", "Stop")
 def _from_plain(plain: Any, cls: type[Any]) -> Any:
     if not any(base.__name__ in _WRITTEN for base in cls.__mro__):
         return structure(plain, cls, READING)
-    if problems := [*times_without_a_zone(plain, cls)]:
-        raise InvalidData("", problems)
     made = structure(plain, cls)
     if problems := misfits(made):  # numbers that JSON has no form for
         raise InvalidData("", problems)

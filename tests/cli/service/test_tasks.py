@@ -367,6 +367,13 @@ def test_an_old_revision_changes_nothing(run: Runner, simulator: Simulator) -> N
         (["--set", "client_time_utc=2026-01-01T08:00:00"], "client_time_utc: "),
         (["--set", "to_contact=Tan"], "to_contact: "),
         (["--set", 'to_contact={"name": 7}'], "to_contact: name: "),
+        (
+            [
+                "--set",
+                'to_time_window={"start_time_utc": "2026-01-01T08:00:00", "end_time_utc": "2026-01-02T00:00:00Z"}',
+            ],
+            "to_time_window: start_time_utc: 2026-01-01T08:00:00 has no time zone",
+        ),
         (["--set", "cargo_details={}"], "cargo_details: "),
         (["--set", "group_tag=a", "--clear", "group_tag"], "group_tag is given twice"),
         (["--set", "items=[]"], "the items of a task cannot be changed"),
