@@ -13,7 +13,7 @@ from msgspec import Struct
 from gotsurge_async.api.endpoints import AUTH_REFRESH
 from gotsurge_async.auth.keeping import Keeper
 from gotsurge_async.auth.stores import Tokens, TokenStore, is_token, same_pair
-from gotsurge_async.clock import Clock
+from gotsurge_async.clock import Clock, Deadline
 from gotsurge_async.errors import ConfigError, NotSent, OutcomeUnknown, Rejected, SignInNeeded
 from gotsurge_async.hooks import Hooks, SignInRequired, TokenRefreshed
 from gotsurge_async.models.times import written
@@ -164,17 +164,17 @@ class TokenManager:
         Args:
             timeout: seconds for both; storing has at least one second.
         """
-        ends = self._clock.monotonic() + timeout
+        deadline = Deadline(self._clock, timeout)
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             await keeper.remove(self)
         if (task := self._task) is not None:
             if self._in_flight:  # else it waits for another process
-                await self._ends_within(task, timeout)
+                await deadline.awaits(task)
             await _end(task)
         if self._unstored is not None:
             storing = asyncio.create_task(self._store_again(), name=f"gotsurge tokens of {self.account}")
-            await self._ends_within(storing, max(ends - self._clock.monotonic(), 1.0))
+            await Deadline(self._clock, max(deadline.left, 1.0)).awaits(storing)
             await _end(storing)
             if self._unstored is not None:
                 logger.error("the new tokens of %s could not be stored, and are lost: sign in again", self.account)
@@ -254,18 +254,10 @@ class TokenManager:
 
     async def _outcome(self, renewal: asyncio.Task[Tokens]) -> Tokens:
         """The tokens of a renewal, for a caller that waits at most a minute; cancelling it does not end the renewal."""
-        if not await self._ends_within(renewal, LONGEST_WAIT):
+        if not await Deadline(self._clock, LONGEST_WAIT).awaits(renewal):
             why = f"the token has expired, and no new one arrived within {LONGEST_WAIT:.0f} s"
             raise NotSent(why, "E310", operation=AUTH_REFRESH.name)
         return _outcome_of(renewal)
-
-    async def _ends_within(self, work: asyncio.Future[Any], seconds: float) -> bool:
-        sleeping = asyncio.ensure_future(self._clock.sleep(seconds))
-        try:
-            await asyncio.wait((work, sleeping), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            await _end(sleeping)
-        return work.done()
 
     async def _refresh(self, force: bool) -> Tokens:
         """Lock, read again, renew only if the stored tokens are stale too, store, and only then use."""
@@ -357,7 +349,7 @@ class TokenManager:
         self._in_flight = True
         call = asyncio.ensure_future(self._call(tokens.refresh))
         try:
-            if not await self._ends_within(call, LONGEST_CALL):
+            if not await Deadline(self._clock, LONGEST_CALL).awaits(call):
                 raise OutcomeUnknown(
                     f"no complete answer within {LONGEST_CALL:.0f} s", "E310", operation=AUTH_REFRESH.name
                 )

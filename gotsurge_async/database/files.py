@@ -39,6 +39,15 @@ def make(path: Path) -> None:
     _refuse_second_name(path.resolve())
 
 
+def numbers_of(path: Path) -> tuple[int, int] | None:
+    """The numbers that identify a file to the system; None if there is no file at the path."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def _refuse_second_name(real: Path) -> None:
     # SQLite keeps its write-ahead log by the name of the file. Under two names there are two of them, and neither shows
     # what was written through the other: what one process has claimed, another one would send.

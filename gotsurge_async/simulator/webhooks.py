@@ -222,7 +222,7 @@ class Sender:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # Its text may hold the URL, and with it the receiver's secret.
             status, answer = 0, type(error).__name__
-        event.tries.append(Try(at, status, time.perf_counter() - began, answer))
+        event.tries.append(Try(at, status, round(time.perf_counter() - began, 4), answer))
         if status == 200:
             event.state = "delivered"
             event.next_at = None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeAlias, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.database import (
@@ -46,9 +46,6 @@ ADVICE = Advice(
     lacks_tables="is damaged, or is not an order book",
 )
 
-_File: TypeAlias = tuple[int, int]
-"""The device and number that identify a file."""
-
 
 class StoreError(GotSurgeError, code="E803"):
     """The database of the order book and the inbox cannot be used at this moment; nothing of the job was stored."""
@@ -78,7 +75,7 @@ class Books(Backend, Watcher):
         super().__init__(place)
         self._texts = texts
         self._make = make
-        self._file: _File | None = None
+        self._file: tuple[int, int] | None = None
         self._numbers: dict[str, int] = {}
 
     def writing(self) -> Database:
@@ -96,7 +93,7 @@ class Books(Backend, Watcher):
                 raise ConfigError(why, "E803")
             if self._numbers:
                 self._continue_numbers(db)
-            self._file = _file(path)
+            self._file = files.numbers_of(path)
         return db
 
     def reading(self) -> Database:
@@ -120,7 +117,7 @@ class Books(Backend, Watcher):
 
     def before_commit(self, db: Database) -> None:
         """Raise if the file of the database was removed or replaced."""
-        if self.place.kind is not Kind.SQLITE or _file(self.place.path) == self._file:
+        if self.place.kind is not Kind.SQLITE or files.numbers_of(self.place.path) == self._file:
             return
         with suppress(Exception):
             db.rollback()
@@ -219,12 +216,3 @@ class Store:
     async def change(self, name: str, /, **values: Any) -> int:
         """Run a statement in a transaction of its own; returns the number of rows that it changed."""
         return await self.write(lambda db: db.change(name, **values))
-
-
-def _file(path: Path) -> _File | None:
-    """The identity of a file, if it exists."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino

@@ -82,7 +82,7 @@ class Backend(DatabaseBackend):
 
         With ``mounted_again``, another number of the file's volume is accepted.
         """
-        now = None if self._file is None else _numbered(self.place.path)
+        now = None if self._file is None else files.numbers_of(self.place.path)
         if self._file != now and not (mounted_again and now and self._file and now[1] == self._file[1]):
             raise LedgerMoved(
                 "was moved, removed or replaced while it was open. Nothing more is sent; put the opened file "
@@ -100,7 +100,7 @@ class Backend(DatabaseBackend):
         if self.place.kind is Kind.SQLITE:
             databases.refuse_unwritable(path)
             files.make(path)
-            self._file = _numbered(path)
+            self._file = files.numbers_of(path)
             texts = statements(TEXT, Kind.SQLITE)
             return files.writing(path, texts, patience=databases.BUSY_SECONDS, cache_kib=databases.WRITER_CACHE_KIB)
         db = databases.connected(self.place, TEXT)
@@ -321,15 +321,6 @@ class Store:
                 self.locks.end()
             if self._writer is not None:
                 await self._writer.close()
-
-
-def _numbered(path: Path) -> tuple[int, int] | None:
-    """The numbers that identify a file to the system; None if there is no file at the path."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 class _Opened(Struct, frozen=True):

@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, Generic, Literal, Protocol, TypeVar, get_args
 
-from attrs import define, field, frozen
+from attrs import asdict, define, field, frozen
 
 from gotsurge_async.api.endpoints import ENDPOINTS
 from gotsurge_async.simulator.faults import Fault
@@ -216,21 +216,8 @@ class Event:
 
     def described(self) -> dict[str, Any]:
         """The event as JSON, without its body."""
-        return {
-            "number": self.number,
-            "account": self.account,
-            "task_id": self.task_id,
-            "tracking_id": self.tracking_id,
-            "status": self.status,
-            "at": self.at,
-            "state": self.state,
-            "faults": [fault.kind for fault in self.faults],
-            "tries": [
-                {"at": made.at, "status": made.status, "seconds": round(made.seconds, 4), "answer": made.answer}
-                for made in self.tries
-            ],
-            "next_at": self.next_at,
-        }
+        shown = asdict(self, filter=lambda attribute, _: attribute.name not in ("body", "faults"))
+        return {**shown, "faults": [fault.kind for fault in self.faults]}
 
 
 class Events(Log[Event]):
