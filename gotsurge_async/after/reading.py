@@ -74,25 +74,18 @@ def _read_rows(path: Path, encoding: str, delimiter: str | None) -> tuple[list[s
 
 def _csv_records(text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """The records of a CSV, each with its line; the header comes first, [] if there is none."""
-    reader = _csv(text, _delimiter(text, delimiter))
-    yield 1, next(reader, [])
-    line = reader.line_num + 1
-    for cells in reader:
-        yield line, cells
-        line = reader.line_num + 1
 
+    def records(of: str) -> Iterator[tuple[int, list[str]]]:
+        reader, line = csv.reader(io.StringIO(text, newline=""), delimiter=of), 1
+        for cells in reader:
+            yield line, cells
+            line = reader.line_num + 1
 
-def _delimiter(text: str, first: str) -> str:
-    """The text between two cells: a spreadsheet may have chosen another one than the file had."""
-    for delimiter in (first, *_DELIMITERS):
-        header: list[str] = next(_csv(text, delimiter), [])
+    for other in (delimiter, *_DELIMITERS):  # a spreadsheet may have chosen another one than the file had
+        _, header = next(records(other), (1, []))
         if TASK_ID in map(str.strip, header):
-            return delimiter
-    return first
-
-
-def _csv(text: str, delimiter: str) -> Any:
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+            return records(other)
+    return records(delimiter)
 
 
 def _table(records: Iterator[tuple[int, list[str]]]) -> tuple[list[str], Iterator[_Row]]:
