@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import math
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,7 +23,6 @@ from gotsurge_async.cli.afterwards.serving import (
     PREFIX,
     SECRET,
     Lines,
-    forward_secret,
     forwarding,
     listening,
     tokens,
@@ -38,7 +38,7 @@ from gotsurge_async.database import Place
 from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger import Ledger, LedgerError
 from gotsurge_async.models.times import written_clock
-from gotsurge_async.secrets import Secret, url_for_log
+from gotsurge_async.secrets import Secret, as_secret, url_for_log
 from gotsurge_async.webhooks.book import Book, Change
 from gotsurge_async.webhooks.book.records import account_named
 from gotsurge_async.webhooks.event import MalformedEvent, read_event
@@ -137,7 +137,7 @@ async def receive(
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         if forward_to is not None:
-            forwarder = await stack.enter_async_context(forwarding(forward_to, _secret(), clock))
+            forwarder = await stack.enter_async_context(forwarding(forward_to, _secret(make=False), clock))
             lines, on_status = None, forwarder.send_change
         else:
             lines = Lines(clock)
@@ -180,13 +180,17 @@ async def receive(
     return Exit.UNREAD if lines is not None and lines.unread else Exit.CREATED
 
 
-def _secret() -> Secret:
-    """The secret that signs changes. None is made, because each start would make another one."""
-    if secret := forward_secret():
+def _secret(*, make: bool) -> Secret:
+    """The secret that signs what is sent on, from its environment variable; ``make`` a new one if there is none."""
+    if secret := as_secret(os.environ.get(SECRET) or None):
         return secret
-    raise UsageError(
-        f"to sign changes, set {SECRET} to a secret; make one with: echo whsec_$(openssl rand -base64 32)", "E805"
-    )
+    if not make:  # each start of a receiver would make another one
+        raise UsageError(
+            f"to sign changes, set {SECRET} to a secret; make one with: echo whsec_$(openssl rand -base64 32)", "E805"
+        )
+    secret = new_secret()
+    say(f"events are signed with the secret {secret.reveal()}: set {SECRET} to keep one")
+    return secret
 
 
 @asynccontextmanager
@@ -278,7 +282,7 @@ async def listen(port: int | None, forward_to: str | None, since: timedelta | No
     async with AsyncExitStack() as stack:
         forwarder = None
         if forward_to is not None:
-            forwarder = await stack.enter_async_context(forwarding(forward_to, _secret_to_listen(), clock))
+            forwarder = await stack.enter_async_context(forwarding(forward_to, _secret(make=True), clock))
         inbox = await stack.enter_async_context(Inbox.open(books.book, clock=clock, keep=None))
         if port is not None:
             routes = webhook_routes(Receiver(inbox, tokens=tokens(), account="listen", clock=clock), PREFIX)
@@ -306,14 +310,6 @@ async def listen(port: int | None, forward_to: str | None, since: timedelta | No
         if not printing.cancelled():
             printing.result()
     return Exit.CREATED
-
-
-def _secret_to_listen() -> Secret:
-    if secret := forward_secret():
-        return secret
-    secret = new_secret()
-    say(f"events are signed with the secret {secret.reveal()}: set {SECRET} to keep one")
-    return secret
 
 
 async def _print_events(

@@ -20,7 +20,7 @@ from gotsurge_async.cli.shared.output import say
 from gotsurge_async.clock import Clock, sleep_or
 from gotsurge_async.config import RetryPolicy
 from gotsurge_async.errors import ConfigError, UsageError
-from gotsurge_async.secrets import Secret, as_secret, url_for_log
+from gotsurge_async.secrets import Secret, url_for_log
 from gotsurge_async.system.loops import ending_signals, heeded
 from gotsurge_async.webhooks.forward import MOST_OF_AN_ANSWER, TRY_SECONDS, Forwarder
 from gotsurge_async.webhooks.web.connections import Connections
@@ -45,11 +45,6 @@ def tokens() -> list[str]:
             "E801",
         )
     return tokens
-
-
-def forward_secret() -> Secret | None:
-    """The secret in the environment variable that signs forwarded messages; None if it is not set."""
-    return as_secret(os.environ.get(SECRET) or None)
 
 
 @asynccontextmanager
