@@ -87,7 +87,7 @@ EXCUSED = OF_PYTHON - {"Misread", "BadFile", "BadSheet", "MaybeSent", "NothingSe
 WITHOUT = {"InvalidData", "RepeatedKey", "UnreadableAnswer", "UnusableSource", "Failure", "BadParameter"}
 """Errors whose second argument is something else."""
 CODE = re.compile(r"E\d{3}")
-GLUE = ("… (… is …)", "ledger …: …")
+GLUE = ("… (… is …)", "ledger …: …", "…; it is …")
 """How other texts are put together."""
 _LONGEST = 100
 """Longer texts that stand in others are advice: the same in many of them, and told in another way of PostgreSQL."""
