@@ -19,7 +19,6 @@ from gotsurge_async.errors import (
     SignInNeeded,
     TooLateToCancel,
     UsageError,
-    code_of,
 )
 from gotsurge_async.ledger import (
     DOUBTFUL,
@@ -168,7 +167,7 @@ class Undo:
                     stoppers.append(error)
                     jobs.stop()
                 name = "in_doubt" if job.in_doubt else "failed"
-                return name, UndoneOrder(key=job.key, task_id=job.task_id, error=str(error))
+                return name, UndoneOrder(key=job.key, task_id=job.task_id, status=job.status, error=str(error))
             return "drafts" if job.draft and name.endswith("cancelled") else name, done
 
         jobs = call_each(self.gs, self._jobs(run, stoppers, drafts=drafts, keys=keys), cancel, self.concurrency)
@@ -321,6 +320,7 @@ class _Job:
         row: the order that it is recorded for; None for a draft that no order has.
         draft: whether it was never broadcast.
         in_doubt: whether the ledger has its order in doubt.
+        status: the status that the last read showed.
     """
 
     key: str
@@ -329,13 +329,14 @@ class _Job:
     row: OrderRow | None
     draft: bool
     in_doubt: bool = False
+    status: str | None = None
 
 
 def _checked_task(job: _Job, task: Task) -> Task:
     """The task, after a check that it is that of the order."""
+    job.status = task.current_status
     if other := not_its_own(job.names, task):
-        shown = task.current_status or "in an unknown status"
-        raise OutcomeUnknown(f"{other}; it is {shown}", code_of(other), operation=TASKS_CANCEL.name)
+        raise OutcomeUnknown(other, operation=TASKS_CANCEL.name)
     return task
 
 

@@ -17,8 +17,8 @@ def main() -> None:
         )
         sys.exit(2)
     gc.set_threshold(0)  # nothing is collected until the command is loaded: see `app.load`
-    from gotsurge_async.cli.app import PRINTING, READING, gotsurge, running
+    from gotsurge_async.cli.app import PRINTING, gotsurge, only_reads, running
     from gotsurge_async.cli.streams import lossy_output
 
-    with lossy_output(lambda: running() in PRINTING, lambda: running() in READING):
+    with lossy_output(lambda: running() in PRINTING, only_reads):
         gotsurge()

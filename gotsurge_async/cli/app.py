@@ -83,10 +83,10 @@ PRINTING = frozenset((
 """Commands that only print, and end when their reader leaves. Others act, or end with an exit code that
 matters."""
 READING = PRINTING | {
-    "template", "map draft", "plan", "status", "ledger check", "inbox parked", "auth status", "doctor",
+    "template", "map draft", "plan", "status", "ledger check", "audit", "watch", "alerts", "inbox parked",
+    "auth status", "doctor",
 }  # fmt: skip
-"""Commands that send nothing and change no ledger, and fail where their output is lost. The exit code of others says
-what they did."""
+"""Commands that send nothing and change no ledger, see `only_reads`."""
 
 FOLDER_OF = {name: folder for folder, commands in COMMANDS.items() for name in commands}
 _FILES = {
@@ -139,6 +139,13 @@ def running() -> str:
         names.insert(0, context.info_name or "")
         context = context.parent
     return " ".join(names)
+
+
+def only_reads() -> bool:
+    """Whether the running command fails where its output is lost. The exit code of others says what they did."""
+    context = click.get_current_context(silent=True)
+    repairs = context is not None and context.params.get("repair")
+    return running() in READING and not repairs
 
 
 def module_of(name: str) -> str:

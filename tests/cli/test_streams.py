@@ -111,15 +111,18 @@ def test_what_only_prints_fails_where_its_output_is_lost(tmp_path: Path, words: 
 
 async def test_what_only_reads_the_ledger_fails_where_its_output_is_lost(tmp_path: Path) -> None:
     """A run that nobody was told of, and a check that nobody reads, are no success; a reader may leave."""
-    async with await Ledger.open(tmp_path / "ledger.db") as ledger:
-        run = await ledger.begin(environment="sandbox", mode=Mode.DIRECT, source="orders.csv")
+    async with await Ledger.open(tmp_path / "ledger.db") as ledger, Simulator() as simulator:
+        run = await ledger.begin(environment="local", mode=Mode.DIRECT, source="orders.csv")
         async with run:
             await run.admit()
-    for words in (f"status {run.id}", "ledger check"):
-        for how in HOWS:
-            with broken(how) as descriptor:
-                done = await commands.gotsurge(*words.split(), "--ledger", "ledger.db", cwd=tmp_path, stdout=descriptor)
-            assert (done.code, "Traceback" in done.err) == (2 if how == "full" else 0, False), (words, how, done.err)
+        for words in (f"status {run.id}", "ledger check", "audit", "audit --repair --yes"):
+            reach = local(simulator) if words.startswith("audit") else ()
+            more = (*words.split(), *reach, "--ledger", "ledger.db")
+            for how in HOWS:
+                with broken(how) as descriptor:
+                    done = await commands.gotsurge(*more, cwd=tmp_path, stdout=descriptor)
+                fails = how == "full" and "--repair" not in words
+                assert (done.code, "Traceback" in done.err) == (2 if fails else 0, False), (words, how, done.err)
 
 
 @pytest.mark.slow

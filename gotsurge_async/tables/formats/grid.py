@@ -177,6 +177,10 @@ def _rule(error: csv.Error | _TooLong, start: int, last: int, *, is_open: bool) 
     """The message for a record that breaks the rules; the file ends with one that is open after its first line."""
     if isinstance(error, _TooLong) and error.args:
         return Coded(f"the line is longer than {MAX_LINE} bytes; the rest of the file was not read", "E215")
+    if _LIMIT in str(error):
+        cause = ', or its quote (") is never closed' if last > start else ""
+        rest = "; the rest of the file was not read" if is_open else ""
+        return Coded(f"a value is longer than {csv.field_size_limit()} characters{cause}{rest}", "E215")
     rule = 'a value here begins with a quote (") that is never closed'
     if isinstance(error, csv.Error) and "expected after" in str(error):
         rule = 'a quote (") is out of place: quotes enclose a whole value, and a quote inside it is written twice ("")'
@@ -187,7 +191,4 @@ def _rule(error: csv.Error | _TooLong, start: int, last: int, *, is_open: bool) 
             )
     elif last > start:
         rule = 'a value here begins with a quote (") that is never closed; the rest of the file was not read'
-    elif _LIMIT in str(error):
-        rest = "; the rest of the file was not read" if is_open else ""
-        return Coded(f"a value is longer than {csv.field_size_limit()} characters{rest}", "E215")
     return Coded(rule, "E214")

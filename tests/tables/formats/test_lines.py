@@ -197,8 +197,18 @@ STREET = "7 Loyang Way 4"
         (("7 Loyang", "7" * 200_000), "longer than", True),
         ((STREET, f'"{"7" * 200_000}\nLoyang"'), f"a value is longer than 131072 characters; {REST}", False),
         ((STREET, f'"{"7" * 200_000} Loyang"'), "longer than", True),
+        ((STREET, '"' + "7 Loyang\n" * 20_000 + '"'), 'longer than 131072 characters, or its quote (")', False),
     ],
-    ids=["open quote", "closed later", "long line", "many lines", "long value", "with lines", "in quotes"],
+    ids=[
+        "open quote",
+        "closed later",
+        "long line",
+        "many lines",
+        "long value",
+        "with lines",
+        "in quotes",
+        "short lines",
+    ],
 )
 def test_a_record_that_is_broken(broken: str | tuple[str, ...], words: str, following: bool) -> None:
     """It is one fault of its first line; rows above are read, and those below where they are certainly rows."""
