@@ -47,13 +47,15 @@ async def states(run: Run) -> dict[OrderState, int]:
     return {state: counts[state] for state in OrderState if counts[state]}
 
 
-async def test_drafts_are_recorded_broadcast_and_read(tmp_path: Path) -> None:
-    """A push of 50 orders ends with 50 tasks past draft, each recorded with its id."""
-    wanted = orders(50)
-    async with pushing(tmp_path) as (push, simulator):
+@pytest.mark.parametrize(("shape", "updated"), [("list", "tasks"), ("map", "ids"), ("single", "ids")])
+async def test_drafts_are_recorded_broadcast_and_read(tmp_path: Path, shape: str, updated: str) -> None:
+    """In every shape of the answers orders end as tasks past draft, each recorded with its id."""
+    options = SimulatorOptions.from_mapping({"draft_tasks": shape, "updated_tasks": updated})
+    wanted = orders(3 if shape == "single" else 50)
+    async with pushing(tmp_path, options=options, chunk=1 if shape == "single" else 20) as (push, simulator):
         async with (await push.load_orders(wanted))[0] as run:
             assert (await push.send(run)).stopped_by is None
-            assert await states(run) == {OrderState.CREATED: 50}
+            assert await states(run) == {OrderState.CREATED: len(wanted)}
             rows = [row async for row in run.rows()]
         exactly_once(simulator, wanted)
     assert all(row.task_id and row.status == "broadcasting" for row in rows)
@@ -116,6 +118,16 @@ async def test_a_broadcast_that_may_have_acted_stays_so(tmp_path: Path, blind: s
             assert (await push.send(run)).stopped_by is None
             assert await states(run) == {OrderState.CREATED: 3}
         exactly_once(simulator, orders(3))
+
+
+@pytest.mark.parametrize("status", [401, 429])
+async def test_a_broadcast_that_certainly_never_left_is_a_draft(tmp_path: Path, status: int) -> None:
+    """Drafts whose broadcast was refused before anything was done wait for it, and are not in doubt."""
+    async with pushing(tmp_path) as (push, simulator):
+        simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=status))
+        async with (await push.load_orders(orders(3)))[0] as run:
+            await push.send(run)
+            assert await states(run) == {OrderState.DRAFTED: 3}
 
 
 async def test_a_lost_broadcast_is_no_draft_for_a_429_that_follows(tmp_path: Path) -> None:
