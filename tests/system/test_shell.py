@@ -1,6 +1,7 @@
 """Words of commands."""
 
 import os
+import subprocess
 
 import pytest
 
@@ -23,3 +24,11 @@ def test_a_word_is_taken_whole(text: str, posix: str, windows: str, monkeypatch:
     made = shell.word(text)
     monkeypatch.undo()
     assert made == windows
+
+
+@pytest.mark.parametrize("text", ["a\nb", "it's\\x\t\x01b", "é\u2028ü\n", "\x7f1f"])
+def test_a_character_that_cannot_be_printed_breaks_no_line(text: str) -> None:
+    """It is escaped, and the word that is pasted is the same text."""
+    made = shell.word(text)
+    done = subprocess.run(["bash", "-c", f"printf %s {made}"], capture_output=True, check=True)
+    assert (made.isprintable(), done.stdout.decode()) == (True, text)
