@@ -171,7 +171,7 @@ async def _contradictions(
             why = open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
             faults.append(_fault(one, f"{why}: decide after that", "E526"))
         elif one.task_id is not None and row.task_id and one.task_id != row.task_id:
-            faults.append(_fault(one, f"task {row.task_id} is recorded for this order, which can have no other task"))
+            faults.append(_fault(one, _other_task(one.task_id, row.task_id)))
         elif one.task_id is not None and recorded.get(one.task_id, row.id) != row.id:
             faults.append(_fault(one, f"task {one.task_id} is recorded for another order"))
     return [*(_of_another_run(info, *owner, orders) for owner, orders in others.items()), *faults]
@@ -214,6 +214,15 @@ async def _disproved(
 def _may_become_untrue(one: Resolution, row: OrderRow, now: datetime) -> bool:
     """Whether a request that was not answered may still act, and make the decision wrong."""
     return (one.task_id is None or row.state is OrderState.CANCELLING) and row.is_open(now)
+
+
+def _other_task(named: str, recorded: str) -> str:
+    """The message for a task that is not the recorded one, which is never replaced."""
+    return (
+        f"task {recorded} is recorded for this order, and is never replaced: if task {named} is its own and must be "
+        f"delivered, leave the order in doubt, so that no push sends it again; else cancel task {named}, and then pass "
+        "--not-created"
+    )
 
 
 def _is_recorded(one: Resolution, row: OrderRow) -> bool:

@@ -12,10 +12,13 @@ import pytest
 from gotsurge_async import GotSurge
 from gotsurge_async.after.audit_notes import Kind
 from gotsurge_async.after.replace import replace_changed
+from gotsurge_async.after.resolve import Resolution, resolve
 from gotsurge_async.bulk import Mode, OrderState, Reconciler, Undo
+from gotsurge_async.push.load import UnusableSource
 from gotsurge_async.simulator import Fault
 from gotsurge_async.transports.base import Request, Response
 from tests.after.test_audit import Auditor
+from tests.ledger.test_shared_tasks import creates_tell
 from tests.push.test_changes import again
 from tests.support.orders import order, orders
 from tests.support.pushes import place
@@ -152,3 +155,23 @@ async def test_an_order_that_is_live_twice_is_named(tmp_path: Path, cancelled: b
         (doubtful,) = undone.doubtful
         assert (doubtful.key, doubtful.task_id, doubtful.status) == ("Y", tasks["Y"], "broadcasting")
         assert f"task {tasks['Y']} belongs to another order: its tracking_id is X" in doubtful.error
+
+
+async def test_a_person_is_told_what_to_do_with_an_order_that_has_another_orders_task(tmp_path: Path) -> None:
+    """Its own task cannot be recorded any more; once this is cancelled, the order may be said not to be created."""
+    async with place(tmp_path, settle=0) as here:
+        (theirs,) = (await here.gs.tasks.create([order("SHOP-9")])).tasks
+        with creates_tell(here.gs, theirs.id, times=1):
+            run_id = await here.push([order("Y")], mode=Mode.TWO_PHASE)
+        (own,) = (await here.gs.tasks.create([order("Y")])).tasks
+        assert (await here.states(run_id), await here.tasks(run_id)) == ({"Y": OrderState.IN_DOUBT}, {"Y": theirs.id})
+
+        async def connect() -> GotSurge:
+            return here.gs
+
+        why = f"if task {own.id} is its own and must be delivered, leave the order in doubt"
+        with pytest.raises(UnusableSource, match=why):
+            await resolve(here.ledger, run_id, [Resolution(key="Y", task_id=own.id)], by="Mei", connect=connect)
+        await here.gs.tasks.cancel(own.id, reason="sent twice")
+        done = await resolve(here.ledger, run_id, [Resolution(key="Y")], by="Mei", connect=connect)
+        assert [one.key for one in done.not_created] == ["Y"]
