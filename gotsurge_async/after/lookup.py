@@ -20,6 +20,7 @@ from gotsurge_async.ledger.errors import reading_payload
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import TimeWindow
 from gotsurge_async.models.tasks import ENDED_EARLY
+from gotsurge_async.models.words import one_line
 
 if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
@@ -96,13 +97,13 @@ async def named_by_some(rows: AsyncIterable[OrderRow], tasks: "Iterable[Task]", 
 def not_its_own(names: Names, task: "Task") -> str:
     """The reason why a task that was read proves nothing for an order: it names another one; "" if it does not."""
     other = other_name(names.identity, named_by(task))
-    return Coded(f"task {task.id} belongs to another order: {other}", "E608") if other else ""
+    return Coded(f"task {one_line(task.id)} belongs to another order: {other}", "E608") if other else ""
 
 
 def listed(tasks: "Sequence[Task]") -> str:
     """A text that lists tasks, for people."""
     more = f" and {len(tasks) - _SHOWN} more" if len(tasks) > _SHOWN else ""
-    return f"{'task' if len(tasks) == 1 else 'tasks'} {', '.join(task.id for task in tasks[:_SHOWN])}{more}"
+    return f"{'task' if len(tasks) == 1 else 'tasks'} {', '.join(one_line(task.id) for task in tasks[:_SHOWN])}{more}"
 
 
 # --- by recorded ids -------------------------------------------------------------------------------------------------

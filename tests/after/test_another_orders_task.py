@@ -9,11 +9,13 @@ import attrs
 import msgspec
 import pytest
 
-from gotsurge_async import GotSurge
+from gotsurge_async import GotSurge, codec
 from gotsurge_async.after.audit_notes import Kind
+from gotsurge_async.after.lookup import Names, listed, not_its_own
 from gotsurge_async.after.replace import replace_changed
 from gotsurge_async.after.resolve import Resolution, resolve
 from gotsurge_async.bulk import Mode, OrderState, Reconciler, Undo
+from gotsurge_async.models.answers import Task
 from gotsurge_async.push.load import UnusableSource
 from gotsurge_async.simulator import Fault
 from gotsurge_async.transports.base import Request, Response
@@ -175,3 +177,9 @@ async def test_a_person_is_told_what_to_do_with_an_order_that_has_another_orders
         await here.gs.tasks.cancel(own.id, reason="sent twice")
         done = await resolve(here.ledger, run_id, [Resolution(key="Y")], by="Mei", connect=connect)
         assert [one.key for one in done.not_created] == ["Y"]
+
+
+def test_an_id_with_a_line_break_breaks_no_line() -> None:
+    """In the messages that name a task."""
+    task = codec.decode(b'{"id": "a\\nb", "tracking_id": "T-1"}', Task)
+    assert (not_its_own(Names(tracking_id="T-0"), task) + listed([task])).isprintable()
