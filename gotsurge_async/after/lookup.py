@@ -19,7 +19,7 @@ from gotsurge_async.ledger import UNSETTLED, Ledger, Mode, OrderRow, Run, RunInf
 from gotsurge_async.ledger.errors import reading_payload
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import TimeWindow
-from gotsurge_async.models.tasks import ENDED_EARLY
+from gotsurge_async.models.tasks import ENDED_EARLY, TaskStatus
 from gotsurge_async.models.words import one_line
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class Findings(Struct, frozen=True, kw_only=True):
     Attributes:
         tasks: the tasks of each order that is known to be at the service; more than one is a double.
         unclear: for each order with a possible task, the reason why it is not proven to be there.
-        absent: orders without a possible task on a whole list that was read twice.
+        absent: orders without a possible task, cancelled ones aside, on a whole list that was read twice.
         trouble: the reason why the list could not be read to its end; "" if it could.
     """
 
@@ -186,7 +186,7 @@ def match_tasks(
 
     Args:
         rows: every order that the tasks may be of: see `candidates`.
-        owners: tasks that the ledger has already, each with the id of its order.
+        owners: tasks that the ledger has already, each with the id of its order; see `Ledger.owners`.
         tags: group tags that only one order has: a task with no other name and the same pickup window is that order's.
     """
     return _Orders(rows, path, tags).match(tasks, owners, complete=False)
@@ -198,14 +198,14 @@ async def search_task_list(
     """Read the Task List of a platform partner, whole, and match orders by tracking id, else by invoice number.
 
     A list proves presence, not absence: pages shift while they are read, and the newest orders may not be on it yet.
-    So unless every order has a match, the list is read once more after ``rescan_after`` seconds, from its other end. It
-    is always read to its end: only then an order that was created twice is noticed.
+    So unless every order has a match that is not cancelled, the list is read once more after ``rescan_after`` seconds,
+    from its other end. It is always read to its end: only then an order that was created twice is noticed.
 
     A tracking id that belongs to one order proves that the task is this order's, unless invoice number or pickup window
     are others: an older order may have had the same tracking id. An invoice number proves it only where the task has
     no tracking id, no other order has the number, and the pickup window is the same. Other orders are all that the
-    ledger has in doubt or in flight, in any run: see `candidates`. A task that the ledger has under another order
-    proves nothing.
+    ledger has in doubt or in flight, in any run: see `candidates`. A task that the ledger has under another order,
+    or as an unused draft, proves nothing.
     """
     orders = _Orders(rows, ledger.path)
     seen: dict[str, Task] = {}
@@ -218,13 +218,13 @@ async def search_task_list(
         trouble, new_gap = await _scan(gs, orders, seen, direction)
         gap = gap or new_gap
         others = await candidates(ledger, run.environment, seen.values())
-        owners = await ledger.recorded(run.environment, list(seen))
+        owners = await ledger.owners(run.environment, list(seen))
         complete = bool(number) and not trouble and not gap
         known = _Orders([*others, *rows], ledger.path)
         findings = known.match(seen.values(), owners, complete=complete).of({row.id for row in rows})
         if trouble:
             return structs.replace(findings, trouble=trouble)
-        if len(findings.tasks) == len(rows):
+        if not any(_none_or_cancelled(findings.tasks.get(row.id, ())) for row in rows):
             break
     return structs.replace(findings, trouble=f"the Task List is not whole: {gap}" if gap else "")
 
@@ -304,7 +304,8 @@ class _Orders:
             absent=frozenset(
                 order
                 for order, names in self._names.items()
-                if complete and order not in tasks and order not in unclear and _is_distinguishable(names, nameless)
+                if complete and _none_or_cancelled(tasks.get(order, ()))
+                if order not in unclear and _is_distinguishable(names, nameless)
             ),
         )
 
@@ -327,6 +328,10 @@ def _grouped(pairs: Iterable[tuple[str | None, int]]) -> dict[str | None, list[i
         if name:
             groups.setdefault(name, []).append(order)
     return groups
+
+
+def _none_or_cancelled(tasks: "Sequence[Task]") -> bool:
+    return all(task.current_status == TaskStatus.CANCELLED for task in tasks)
 
 
 def _names_agree(names: Names, task: "Task") -> bool:

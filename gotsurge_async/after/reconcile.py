@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger(__name__)
 
 _BLOCK = 500
+_CLOCKS = timedelta(minutes=1)
+"""The most by which the clocks of the service and of the ledger's machines differ."""
 
 
 class ReconciledOrder(Struct, frozen=True, kw_only=True):
@@ -84,7 +86,7 @@ class Reconciled(Struct, frozen=True, kw_only=True):
 
     Attributes:
         created: orders that exist, even if their task has expired since.
-        cancelled: orders whose task was cancelled; their keys may be pushed again.
+        cancelled: orders whose recorded task was cancelled; their keys may be pushed again.
         still_draft: orders whose recorded draft is still a draft and may be broadcast at any time. Resume the run to
             broadcast them.
         in_doubt: orders that stay in doubt.
@@ -136,7 +138,7 @@ class Reconciler:
             rows = {row.id: row async for row in run.rows(DOUBTFUL)}
             read_at = self.ledger.now()
             findings = await self._read(run.info, list(rows.values()), task_list=task_list)
-            concluded = {row.id: _conclude(run.info.mode, row, findings, read_at) for row in rows.values()}
+            concluded = {row.id: _conclude(run.info, row, findings, read_at) for row in rows.values()}
             conclusions = await _record(run, rows, concluded, read_at)
         return _reconciled(run.id, rows, conclusions, findings.trouble)
 
@@ -194,10 +196,10 @@ class Reconciler:
         others = await candidates(self.ledger, info.environment, tasks)
         tags = {task.group_tag for task in tasks if task.group_tag and not (task.tracking_id or task.invoice_number)}
         unique = await self._unique_tags(info, tags, others) if tags else ()
-        owners = await self.ledger.recorded(info.environment, [task.id for task in tasks])
+        owners = await self.ledger.owners(info.environment, [task.id for task in tasks])
         findings = match_tasks([*others, *rows.values()], tasks, owners, self.ledger.path, tags=unique)
         named = findings.tasks.keys() | findings.unclear.keys()
-        return {row.id: _conclude(info.mode, row, findings, read_at) for row in rows.values() if row.id in named}
+        return {row.id: _conclude(info, row, findings, read_at) for row in rows.values() if row.id in named}
 
     async def _unique_tags(self, info: RunInfo, tags: set[str], others: Sequence[OrderRow]) -> Collection[str]:
         """The group tags that only one order has, among the run's in any state and `candidates` elsewhere."""
@@ -323,12 +325,12 @@ def _reconciled(run_id: str, rows: Mapping[int, OrderRow], conclusions: _Conclus
     )
 
 
-def _conclude(mode: Mode, row: OrderRow, findings: Findings, read_at: datetime) -> OrderOutcome | StillInDoubt:
+def _conclude(run: RunInfo, row: OrderRow, findings: Findings, read_at: datetime) -> OrderOutcome | StillInDoubt:
     """The conclusion from the findings for one order, if the reading began at ``read_at``."""
     tasks = findings.tasks.get(row.id)
     if not tasks:
         return StillInDoubt(key=row.key, reason=findings.unclear.get(row.id) or row.error or "not found")
-    concluded = _conclude_from(mode, row, tasks)
+    concluded = _conclude_from(run, row, tasks)
     # Whether a cancel of its task was sent and, as far as is known, not answered.
     cancelling = row.state is OrderState.CANCELLING or (row.error or "").startswith(TAKEN_BACK)
     is_result = isinstance(concluded, OrderOutcome) and concluded.state is OrderState.CANCELLED
@@ -338,8 +340,16 @@ def _conclude(mode: Mode, row: OrderRow, findings: Findings, read_at: datetime) 
     return StillInDoubt(key=row.key, reason=why, task_ids=(row.task_id,) if row.task_id else ())
 
 
-def _conclude_from(mode: Mode, row: OrderRow, tasks: "Sequence[Task]") -> OrderOutcome | StillInDoubt:
-    """The conclusion from an order's tasks; in doubt if they prove nothing."""
+def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> OrderOutcome | StillInDoubt:
+    """The conclusion from an order's tasks; in doubt if they prove nothing.
+
+    A task that has only the order's name may be an earlier order's. So it neither frees the key, nor settles the order
+    if it is over and began before the run.
+    """
+    if not row.task_id:
+        earlier, tasks = tasks, [task for task in tasks if not _is_earlier(task, run)]
+        if not tasks:
+            return _in_doubt(row, earlier, f"{listed(earlier)} is of its name, but older than its run")
     # An unknown status proves nothing, as in the two-phase push.
     live = [task for task in tasks if task.current_status is not None and task.current_status.is_past_draft]
     active = [task for task in live if task.current_status not in ENDED_EARLY]
@@ -353,23 +363,33 @@ def _conclude_from(mode: Mode, row: OrderRow, tasks: "Sequence[Task]") -> OrderO
             return _in_doubt(row, tasks, f"{listed(others)} has its name, and is not its recorded draft {row.task_id}")
         live = active = [task for task in live if task.id == row.task_id]
     if live:
-        task = (active or live)[0]
+        task = (active or [task for task in live if task.current_status != TaskStatus.CANCELLED] or live)[0]
         # What another copy of the ledger knew may be a second task of its name, on its way to a driver.
         may_be_live = any(other.current_status not in ENDED_EARLY for other in tasks)
         if not active and not row.task_id and (may_be_live or (row.error or "").startswith(LOST)):
             return _in_doubt(row, tasks, f"{listed(live)} has ended, and another one of its name may be on its way")
         if task.current_status == TaskStatus.CANCELLED:
+            if not row.task_id:
+                why = f"{listed(live)} of its name was cancelled: that does not prove that this order was"
+                return _in_doubt(row, tasks, why)
             why = "cancelled at the service"
             return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=task.current_status, error=why)
         return OrderOutcome(row.id, OrderState.CREATED, task_id=task.id, status=task.current_status)
     drafts = {task.id: task.current_status for task in tasks if task.current_status is not None}
-    if mode is Mode.TWO_PHASE and row.task_id in drafts:
+    if run.mode is Mode.TWO_PHASE and row.task_id in drafts:
         return OrderOutcome(row.id, OrderState.BROADCASTING, task_id=row.task_id, status=drafts[row.task_id])
     # A draft that is not the recorded one may be a leftover, and in direct mode the task may be about to be
     # broadcast: neither proves that the order was created, nor that it was not.
     states = ", ".join(sorted({str(task.current_status or "in an unknown state") for task in tasks}))
     why = f"{listed(tasks)} may be its own, and is {states}: that does not prove that it was broadcast"
     return _in_doubt(row, tasks, why)
+
+
+def _is_earlier(task: "Task", run: RunInfo) -> bool:
+    """Whether a task is over, and existed before a run began."""
+    times = [task.updated_at, *(entry.updated_at for entry in task.statuses)]
+    is_over = task.current_status is not None and task.current_status.is_terminal
+    return is_over and any(at is not None and at < run.created_at - _CLOCKS for at in times)
 
 
 def _in_doubt(row: OrderRow, tasks: "Iterable[Task]", reason: str, *, doubled: bool = False) -> StillInDoubt:
@@ -383,8 +403,8 @@ async def look_up_first_pushed(gs: "GotSurge", ledger: Ledger, run: Run, orders:
     """Look up orders of a loading run on the Task List: each is there, certainly not there, or in doubt.
 
     A run that the copy does not know may have sent them, so they are looked up before anything is sent. An order counts
-    as new if the whole list was read twice, from both ends, and no task on it may be the order's. A plain partner has
-    no list: then nothing is known.
+    as new if the whole list was read twice, from both ends, and each task on it that may be the order's is cancelled. A
+    plain partner has no list: then nothing is known.
     """
     rows = [row async for row in run.rows() if row.id in orders]
     wait = await _left_to_wait(gs, ledger)
@@ -393,7 +413,8 @@ async def look_up_first_pushed(gs: "GotSurge", ledger: Ledger, run: Run, orders:
     for order, why in findings.unclear.items():
         outcomes[order] = OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {why}")
     for order, tasks in findings.tasks.items():
-        outcomes[order] = _first_outcome(order, tasks)
+        if order not in findings.absent:
+            outcomes[order] = _first_outcome(order, tasks)
     return Evidence(outcomes=outcomes)
 
 
@@ -411,9 +432,7 @@ def _first_outcome(order: int, tasks: "Sequence[Task]") -> OrderOutcome:
     """The conclusion from the tasks of an order before it is admitted."""
     live = [task for task in tasks if task.current_status != TaskStatus.CANCELLED]
     active = [task for task in live if task.current_status not in ENDED_EARLY]
-    if not live:  # it was taken back, and its key is free
-        return OrderOutcome(order, OrderState.PENDING)
-    (task, *more) = active or live
-    if more or task.current_status is None or not task.current_status.is_past_draft:
-        return OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {listed(live)} may be its own")
+    (task, *more) = active or live or tasks
+    if not live or more or task.current_status is None or not task.current_status.is_past_draft:
+        return OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {listed(live or tasks)} may be its own")
     return OrderOutcome(order, OrderState.CREATED, task.id, task.current_status)

@@ -252,6 +252,13 @@ class Ledger(Store):
         return {task_id: some[0] for task_id, some in orders.items()}
 
     @reads
+    def owners(self, db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, int]:
+        """As `recorded`, with the drafts that are noted as unused: 0 stands for their order."""
+        unused = db.rows("known_unused", ids=db.listed(task_ids)) if task_ids else ()
+        recorded = marks.recorded(db, environment, task_ids)
+        return {task_id: 0 for (task_id,) in unused} | {task_id: some[0] for task_id, some in recorded.items()}
+
+    @reads
     def order_with(self, db: Database, environment: str, task_id: str) -> tuple[str, str] | None:
         """The run and the key of the live order that has a task; None if there is none, or its run is archived.
 

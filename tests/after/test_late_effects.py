@@ -329,3 +329,30 @@ async def test_a_draft_that_another_run_takes_over_brings_its_time_along(tmp_pat
             (row,) = [row async for row in run.rows()]
             assert (row.state, row.open_until) == (OrderState.BROADCASTING, before.open_until)
             assert row.open_until is not None
+
+
+@pytest.mark.parametrize("earlier", ["an unused draft", "a person's"])
+async def test_an_earlier_cancelled_task_frees_no_key(tmp_path: Path, earlier: str) -> None:
+    """A create that acts late is not believed to be cancelled because an earlier task of its name is."""
+    async with place(tmp_path) as here:
+        if earlier == "an unused draft":
+            here.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+            first = await here.push(orders(1), mode=Mode.TWO_PHASE)
+            undone = await Undo(here.gs, here.ledger).undo(first, drafts=True)
+            assert (len(undone.cancelled), len(undone.drafts)) == (1, 1)
+        else:
+            (task,) = (await here.gs.tasks.create(orders(1))).tasks
+            await here.gs.tasks.cancel(task.id, reason="a mistake")
+        here.simulator.order_fault(Fault(operation="tasks.create", when="late", kind="reset", seconds=100, times=1))
+        run_id = await here.push(orders(1))
+        reconciler = Reconciler(here.gs, here.ledger)
+        for ahead in (timedelta(0), SETTLE):  # what a name proves does not depend on the time
+            here.clock.ahead += ahead
+            (doubt,) = (await reconciler.reconcile(run_id)).in_doubt
+            assert ("does not prove that this order was" in doubt.reason) == (earlier == "a person's")
+            again = await here.push(orders(1))
+            assert await here.states(again) == {"T-0": OrderState.ALREADY_PUSHED}
+        here.simulator.advance(100)
+        assert [order.key for order in (await reconciler.reconcile(run_id)).created] == ["T-0"]
+        live = [task["tracking_id"] for task in here.simulator.tasks() if task["history"][-1][0] == "broadcasting"]
+        assert live == ["T-0"]

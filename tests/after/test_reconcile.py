@@ -1,12 +1,13 @@
 """What became of orders in doubt, by what the simulator shows, over real HTTP."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gotsurge_async.after.lookup import find_unused_drafts
-from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler
+from gotsurge_async.after.lookup import find_unused_drafts, note_unused_drafts
+from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Undo
 from gotsurge_async.ledger import NoSuchRun, OrderOutcome, Remark, RunHeld, RunState
 from gotsurge_async.ledger.upkeep.older_copy import LOST
 from gotsurge_async.simulator import Fault
@@ -111,6 +112,36 @@ async def test_a_cancelled_task_is_no_proof_where_another_may_be(tmp_path: Path)
         assert not result.cancelled
 
 
+@pytest.mark.parametrize("status", ["cancelled", "expired", "complete"])
+async def test_a_task_that_was_over_before_the_run_proves_nothing(tmp_path: Path, status: str) -> None:
+    """It has the order's name, and existed before the run: the order is neither created nor cancelled by it."""
+    async with place(tmp_path) as here:
+        (earlier,) = (await here.gs.tasks.create(orders(1))).tasks
+        here.simulator.move(earlier.id, status, through=True)
+        await here.push([order("T-9")])  # the ledger is not new: nothing is looked up before it sends
+        here.clock.ahead += timedelta(minutes=2)
+        run_id = await here.lose(orders(1), when="before")
+        (doubt,) = (await Reconciler(here.gs, here.ledger).reconcile(run_id)).in_doubt
+        assert "older than its run" in doubt.reason
+        assert doubt.task_ids == (earlier.id,)
+
+
+async def test_an_unused_draft_proves_nothing(tmp_path: Path) -> None:
+    """A person broadcast the noted draft of an earlier push: it does not show that a later order was created."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+        first = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        (unused,) = [task["id"] for task in here.simulator.tasks() if task["draft"]]
+        async with await here.ledger.hold(first) as run:
+            await note_unused_drafts(here.gs, run, ["T-0"])
+        await Undo(here.gs, here.ledger).undo(first)
+        assert await here.states(first) == {"T-0": OrderState.CANCELLED}
+        await here.gs.platform.drafts.broadcast([unused])
+        run_id = await here.lose(orders(1), when="before")
+        (doubt,) = (await Reconciler(here.gs, here.ledger).reconcile(run_id)).in_doubt
+        assert "may be another order's" in doubt.reason
+
+
 async def test_a_double_is_named_and_stays_in_doubt(tmp_path: Path) -> None:
     """Two tasks of one order are told with both ids, in the ledger too; with one of them cancelled it is settled."""
     async with place(tmp_path) as here:
@@ -207,7 +238,7 @@ async def test_a_task_that_is_recorded_for_another_order_meanwhile_is_not_taken(
             await push.send(run)
         here.simulator.clear_faults()
         await here.gs.tasks.create([order("B")])
-        monkeypatch.setattr(Ledger, "recorded", nothing)
+        monkeypatch.setattr(Ledger, "owners", nothing)
         result = await Reconciler(here.gs, here.ledger).reconcile(run.id)
         (left,) = result.in_doubt
         assert (left.key, left.reason) == ("another key A", f"its task {taken} is recorded for another order")

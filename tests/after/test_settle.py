@@ -75,7 +75,7 @@ BILLED = order("T-0", invoice_number="OTHER")
 LATER_BILLED = attrs.evolve(LATER, invoice_number="INV")
 OTHERS = "may be another order's"
 CASES = {
-    "cancelled": Case(ONE, {"T-0": CANCELLED}, moved="cancelled"),
+    "cancelled": Case(ONE, STAYS, "does not prove that this order was", moved="cancelled"),
     "expired": Case(ONE, {"T-0": CREATED}, moved="expired"),
     "cancelled beside a draft": Case(ONE, STAYS, "has ended", moved="cancelled", drafts=ONE),
     "twice": Case(ONE, STAYS, "created more than once", made=ONE),
@@ -129,7 +129,8 @@ async def test_what_tasks_prove(tmp_path: Path, name: str, by_list: bool) -> Non
         errors = {row.key: row.error or "" async for row in here.ledger.rows(run_id)}
         assert all(case.reason in each.reason and case.reason in errors[each.key] for each in result.in_doubt)
         assert result.in_doubt or not case.reason
-        assert await here.absent(run_id) == set()
+        # All its tasks are cancelled: a push after an accepted older copy may send it.
+        assert await here.absent(run_id) == ({"T-0"} if name == "cancelled" else set())
 
 
 async def test_a_run_that_is_being_sent(tmp_path: Path) -> None:
@@ -193,7 +194,7 @@ async def test_an_order_in_flight_that_is_recorded_while_its_task_settles(tmp_pa
             await run.start()
             async with in_flight(here, run, "B", invoice_number="INV") as order_id:
                 (task,) = await read_all(here)
-                recorded = Ledger.recorded
+                recorded = Ledger.owners
 
                 async def recorded_meanwhile(ledger: Ledger, environment: str, ids: list[str]) -> dict[str, int]:
                     found = await recorded(ledger, environment, ids)
@@ -201,7 +202,7 @@ async def test_an_order_in_flight_that_is_recorded_while_its_task_settles(tmp_pa
                     return found
 
                 with pytest.MonkeyPatch.context() as patched:
-                    patched.setattr(Ledger, "recorded", recorded_meanwhile)
+                    patched.setattr(Ledger, "owners", recorded_meanwhile)
                     result = await Reconciler(here.gs, here.ledger).settle_by(first, [task], read_at=here.clock.now())
         # It was not even tried: the ledger would have refused it.
         assert [(each.key, "may be another order's" in each.reason) for each in result.in_doubt] == [("A", True)]
@@ -271,7 +272,7 @@ async def test_a_run_that_fails_to_be_settled_is_not_left_being_sent(tmp_path: P
             raise LedgerUnusable("the disk is gone")
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(Ledger, "recorded", fails)
+            patched.setattr(Ledger, "owners", fails)
             with pytest.raises(LedgerUnusable, match="disk is gone"):
                 await settled(here, run_id, await read_all(here))
         assert (await here.ledger.run(run_id)).state is RunState.DONE
@@ -283,7 +284,7 @@ async def test_an_order_that_is_decided_meanwhile_does_not_keep_back_others(tmp_
     async with place(tmp_path, "plain") as here:
         run_id = await here.lose(orders(3))
         tasks = await read_all(here)
-        recorded = Ledger.recorded
+        recorded = Ledger.owners
 
         async def decided_meanwhile(ledger: Ledger, environment: str, ids: list[str]) -> dict[str, int]:
             found = await recorded(ledger, environment, ids)
@@ -292,7 +293,7 @@ async def test_an_order_that_is_decided_meanwhile_does_not_keep_back_others(tmp_
             return found
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(Ledger, "recorded", decided_meanwhile)
+            patched.setattr(Ledger, "owners", decided_meanwhile)
             if held:
                 async with await here.ledger.hold(run_id):
                     result = await Reconciler(here.gs, here.ledger).settle_by(run_id, tasks, read_at=here.clock.now())
@@ -319,7 +320,7 @@ async def test_a_task_that_is_taken_meanwhile_does_not_keep_back_others(tmp_path
             here.simulator.clear_faults()
             await here.gs.tasks.create([order("B")])
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(Ledger, "recorded", nothing)
+                patched.setattr(Ledger, "owners", nothing)
                 states = await settled(here, run.id, await read_all(here))
         assert states == {"again A": OrderState.IN_DOUBT, "again B": OrderState.CREATED}
 
@@ -332,6 +333,6 @@ async def test_a_task_of_no_order_in_doubt_costs_little(tmp_path: Path) -> None:
         before = await here.ledger.run(run_id)
         theirs = [task for task in await read_all(here) if task.tracking_id == "B"]
         with pytest.MonkeyPatch.context() as patched:
-            patched.delattr(Ledger, "recorded")
+            patched.delattr(Ledger, "owners")
             assert await settled(here, run_id, theirs) == {"T-0": OrderState.IN_DOUBT}
         assert (await here.ledger.run(run_id)).epoch == before.epoch

@@ -46,3 +46,38 @@ async def test_a_draft_in_an_older_copy_is_not_broadcast(tmp_path: Path, since: 
                 await push.send(again)
         assert here.simulator.audit()["doubled"] == {}
         assert row.state is (OrderState.IN_DOUBT if since == "nothing" else OrderState.CREATED)
+
+
+async def test_an_earlier_cancelled_task_does_not_show_that_an_order_is_new(tmp_path: Path) -> None:
+    """An order of a lost run acts late: a cancelled task of its name does not free it before the second reading."""
+    async with place(tmp_path, settle=50) as here:
+        (task,) = (await here.gs.tasks.create(orders(1))).tasks
+        await here.gs.tasks.cancel(task.id, reason="a mistake")
+        await here.push([order("T-9")])
+        await here.ledger.close()
+        shutil.copy(tmp_path / "ledger.db", tmp_path / "older.db")
+        here.simulator.order_fault(Fault(operation="tasks.create", when="late", kind="reset", seconds=20, times=1))
+        async with await Ledger.open(tmp_path / "ledger.db", clock=here.clock.now) as newer:
+            async with (await Push(here.gs, newer).load_orders(orders(1)))[0] as run:
+                await Push(here.gs, newer).send(run)
+            identity = await newer.identity()
+        assert identity is not None
+        await accept_older(tmp_path / "older.db", newest=identity.counter + 1, clock=here.clock.now)
+        sleep = here.clock.sleep
+
+        async def sleep_and_act(seconds: float) -> None:
+            await sleep(seconds)
+            here.simulator.advance(seconds)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(here.clock, "sleep", sleep_and_act)
+            async with (
+                await Ledger.open(tmp_path / "older.db", clock=here.clock.now) as older,
+                (await Push(here.gs, older).load_orders(orders(1)))[0] as run,
+            ):
+                await Push(here.gs, older).send(run)
+                (row,) = [row async for row in run.rows()]
+        here.simulator.advance(20)
+        assert row.state is OrderState.CREATED
+        live = [task["tracking_id"] for task in here.simulator.tasks() if task["history"][-1][0] == "broadcasting"]
+        assert sorted(live) == ["T-0", "T-9"]

@@ -388,10 +388,10 @@ def test_a_ledger_that_is_gone_and_that_no_register_knows(platform_shell: Shell,
         (["broadcasting", "cancelled"], OrderState.CREATED),
         (["broadcasting", "accepted"], OrderState.IN_DOUBT),
         (["draft"], OrderState.IN_DOUBT),
-        (["cancelled"], OrderState.PENDING),
+        (["cancelled"], OrderState.IN_DOUBT),
     ],
 )
 def test_what_the_list_shows_of_an_order(statuses: list[str], state: OrderState) -> None:
-    """Two live tasks of one order are for a person to look at, and one that was taken back is sent again."""
+    """Two live tasks of one order are for a person to look at, and so is a cancelled one."""
     tasks = [Task(id=f"t{at}", current_status=TaskStatus(status)) for at, status in enumerate(statuses)]
     assert reconcile._first_outcome(1, tasks).state is state
