@@ -24,7 +24,7 @@ from gotsurge_async import (
     UsageError,
     codec,
 )
-from gotsurge_async.calls.create import KeysSeen
+from gotsurge_async.calls.stream import KeysSeen
 from gotsurge_async.errors import RepeatedKey
 from gotsurge_async.hooks import ChunkDone, Event
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response

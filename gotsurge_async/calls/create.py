@@ -1,9 +1,7 @@
 """The result of a create for each of its orders; any number of orders as a stream of results."""
 
 import asyncio
-import sys
-from array import array
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -11,7 +9,7 @@ import attrs
 
 from gotsurge_async.calls.outcome import Outcome
 from gotsurge_async.calls.session import Session
-from gotsurge_async.calls.stream import ResultStream
+from gotsurge_async.calls.stream import KeysSeen, ResultStream
 from gotsurge_async.codec.compiled import filler
 from gotsurge_async.codec.converters import id_of
 from gotsurge_async.codec.given import Faulty, OrderLike, as_read, check_limit, each_as_read, refuse_faulty
@@ -122,12 +120,14 @@ def results_of_receipts(
     receipts: Sequence[Receipt],
     operation: str = "",
     status: int | None = None,
+    *,
+    shared_by_place: bool = True,
 ) -> list[OrderResult[T]]:
     """The results of a chunk whose create was answered; an order without a task, or with two, is in doubt."""
     if is_in_order(identities, receipts):
         created: list[OrderResult[T]] = _all_created(orders, receipts)
         return created
-    tasks, doubts = match_alone(identities, receipts, operation, status)
+    tasks, doubts = match_alone(identities, receipts, operation, status, shared_by_place=shared_by_place)
     return [
         InDoubt(order=order, error=doubts[row]) if receipt is None else Created(order=order, receipt=receipt)
         for row, (order, receipt) in enumerate(zip(orders, tasks, strict=True))
@@ -141,21 +141,25 @@ def match_alone(
     status: int | None = None,
     *,
     whole: bool = True,
+    shared_by_place: bool = True,
 ) -> tuple[list[Answered | None], dict[int, OutcomeUnknown]]:
     """Match orders as `match`, but give none to an order for which the answer names more than one task.
 
     Returns the task of each order, None for an order in doubt; and the error of each order in doubt, by its index.
     """
-    matched = match(identities, answered, whole=whole)
+    matched = match(identities, answered, whole=whole, shared_by_place=shared_by_place)
     taken = {task.id for task in matched if task is not None}
     left = [task for task in answered if task.id not in taken]
+    also: dict[int, list[str]] = {}
+    for other, rows in zip(left, orders_named(identities, left), strict=True):
+        if len(rows) == 1:
+            also.setdefault(rows[0], []).append(other.id)
     doubts: dict[int, OutcomeUnknown] = {}
     for row, task in enumerate(matched):
         if task is None:
             why = f"no task in the answer certainly belongs to this order (number of tasks: {len(answered)})"
-        elif left and any(_names(identities[row], other) for other in left):
-            ids = [task.id, *(other.id for other in left if _names(identities[row], other))]
-            why = f"the answer names more than one task for this order: {', '.join(ids)}"
+        elif row in also:
+            why = f"the answer names more than one task for this order: {', '.join([task.id, *also[row]])}"
         else:
             continue
         doubts[row] = OutcomeUnknown(why, "E404", operation=operation, status=status)
@@ -163,48 +167,69 @@ def match_alone(
     return matched, doubts
 
 
-def match(identities: Sequence[Identity], receipts: Sequence[Answered], *, whole: bool = True) -> list[Answered | None]:
+def match(
+    identities: Sequence[Identity],
+    receipts: Sequence[Answered],
+    *,
+    whole: bool = True,
+    shared_by_place: bool = True,
+) -> list[Answered | None]:
     """Find the receipt of each order.
 
-    The document promises neither the order of the answer nor that it is whole. So an order is matched by tracking id,
-    else by invoice number, else by position: if the counts agree, nothing was left out of the answer (``whole``), no
-    match by name is in another position, and no receipt names another order than the one in its position.
+    The document promises neither the order of the answer nor that it is whole. So an order is matched if a receipt
+    names this order alone: see `orders_named`. Else it is matched by position: if the counts agree, nothing was left
+    out of the answer (``whole``), no match by name is in another position, and no receipt names another order than the
+    one in its position. Unless ``shared_by_place``, a receipt that names several orders is not matched by position.
     """
     whole = whole and getattr(receipts, "whole", True) and len(identities) == len(receipts)
     receipts = _distinct(receipts)
     if is_in_order(identities, receipts):
         return list(receipts)
+    named = orders_named(identities, receipts)
     matched: list[Answered | None] = [None] * len(identities)
-    left = list(receipts)
-    for place, name in enumerate(("tracking_id", "invoice_number")):
-        by_name: dict[str, deque[Answered]] = {}
-        for receipt in left:
-            if key := getattr(receipt, name):
-                by_name.setdefault(key, deque()).append(receipt)
-        for number, identity in enumerate(identities):
-            same = by_name.get(identity[place] or "")
-            if matched[number] is None and same and not other_name(identity, named_by(same[0])):
-                matched[number] = same.popleft()
-        taken = {id(receipt) for receipt in matched}
-        left = [receipt for receipt in left if id(receipt) not in taken]
+    for receipt, rows in zip(receipts, named, strict=True):
+        if len(rows) == 1 and matched[rows[0]] is None:
+            matched[rows[0]] = receipt
     if (
         whole
         and len(identities) == len(receipts)
         and all(mine is None or mine is receipt for mine, receipt in zip(matched, receipts, strict=True))
+        and all(not rows or row in rows for row, rows in enumerate(named))
         and not any(map(other_name, identities, map(named_by, receipts)))
     ):
-        return list(receipts)
+        return [
+            receipt if shared_by_place or len(rows) < 2 else None for receipt, rows in zip(receipts, named, strict=True)
+        ]
     return matched
 
 
+def orders_named(identities: Sequence[Identity], receipts: "Sequence[Receipt | Task]") -> list[list[int]]:
+    """The indices of the orders that each receipt may name: by tracking id, else by invoice number.
+
+    A name that several orders have identifies none of them, unless the receipt's other name does.
+    """
+    groups: tuple[dict[str | None, list[int]], ...] = ({}, {})
+    for row, identity in enumerate(identities):
+        for group, name in zip(groups, identity, strict=True):
+            if name:
+                group.setdefault(name, []).append(row)
+    orders: list[list[int]] = []
+    for receipt in receipts:
+        named = named_by(receipt)
+        rows: list[int] = []
+        for group, name in zip(groups, named, strict=True):
+            rows = rows or [row for row in group.get(name, ()) if not other_name(identities[row], named)]
+        exact = [row for row in rows if identities[row] == named] if all(named) else rows
+        orders.append(exact or rows)
+    return orders
+
+
 def is_in_order(identities: Sequence[Identity], receipts: "Sequence[Receipt | Task]") -> bool:
-    """Whether each receipt is of another task, and names the order in its position: nearly always."""
+    """Whether each receipt is of another task, and names the order in its position, and no other: nearly always."""
     named = [(receipt.tracking_id, receipt.invoice_number) for receipt in receipts]
-    return (
-        named == list(identities)
-        and None not in [tracking_id for tracking_id, _ in named]
-        and len({receipt.id for receipt in receipts}) == len(named)
-    )
+    if named != list(identities) or len({receipt.id for receipt in receipts}) != len(named):
+        return False
+    return have_own_tracking_ids(identities)
 
 
 def _distinct(receipts: Sequence[Answered]) -> Sequence[Answered]:
@@ -236,11 +261,36 @@ def other_name(identity: Identity, named: Identity) -> str:
     return f"its invoice_number is {theirs}" if mine and theirs and mine != theirs else ""
 
 
-def _names(identity: Identity, receipt: "Receipt | Task") -> bool:
-    """Whether a receipt has a name of the order, and none that differs."""
-    named = named_by(receipt)
-    same = any(mine and mine == theirs for mine, theirs in zip(identity, named, strict=True))
-    return same and not other_name(identity, named)
+def have_own_tracking_ids(identities: Sequence[Identity]) -> bool:
+    """Whether each order has a tracking id that no other of them has: nearly always."""
+    tracking_ids = {tracking_id for tracking_id, _ in identities}
+    return len(tracking_ids) == len(identities) and None not in tracking_ids
+
+
+def share_a_name(mine: Identity, theirs: Identity) -> bool:
+    """Whether two orders have the same tracking id, or the same invoice number."""
+    return any(one and one == other for one, other in zip(mine, theirs, strict=True))
+
+
+def are_alike(mine: Identity, theirs: Identity) -> bool:
+    """Whether two orders share a name, and no name distinguishes them."""
+    return share_a_name(mine, theirs) and not other_name(mine, theirs)
+
+
+def apart(identities: Sequence[Identity], clash: Callable[[Identity, Identity], bool]) -> list[list[int]]:
+    """Divide orders, by their indices, into groups in which no two clash; only orders that share a name may clash."""
+    names = [[name for name in column if name] for column in zip(*identities, strict=True)]
+    if all(len(set(column)) == len(column) for column in names):
+        return [[*range(len(identities))]]
+    groups: list[list[int]] = []
+    for row, identity in enumerate(identities):
+        for group in groups:
+            if not any(clash(identity, identities[other]) for other in group):
+                group.append(row)
+                break
+        else:
+            groups.append([row])
+    return groups
 
 
 async def create_chunk(
@@ -260,7 +310,8 @@ async def create_chunk(
         orders: any values that identify the orders for the caller; each is in its result.
         body: the JSON text of all of them, as `codec.encode_batch` makes it.
         before_send, after_send: see `Session.call`.
-        look_up: reads the task of a receipt, where an answer of several names no order; else their position decides.
+        look_up: reads the task of a receipt that does not certainly name its order. Without it, or if a read does not
+            show the order either, the position decides; but after reads not between orders that share a name.
     """
     status: int | None = None
 
@@ -279,40 +330,26 @@ async def create_chunk(
         )
     except GotSurgeError as error:
         return results_of_error(orders, error)
-    if look_up is not None and len(receipts) > 1 and not any(any(named_by(receipt)) for receipt in receipts):
-        receipts = await asyncio.gather(*map(look_up, receipts))
-    return results_of_receipts(orders, identities, receipts, endpoint.name, status)
+    if look_up is not None and not is_in_order(identities, receipts):
+        receipts = await _looked_up(identities, receipts, look_up)
+    by_place = look_up is None
+    return results_of_receipts(orders, identities, receipts, endpoint.name, status, shared_by_place=by_place)
 
 
-_IS_WIDE = sys.hash_info.width >= 64
-_DIGEST = 0xFFFF_FFFF_FFFF_FFFF
-_SHARD = 0xFFFF
-"""The bits of a digest that choose its array: of a million keys each array has 15, a quick search.
-digest is made."""
-
-
-class KeysSeen:
-    """Remembers keys by digests of 8 bytes, in arrays that are chosen by two bytes of the digest.
-
-    A digest is Python's own hash. A million keys take 20 MB, 4 million 45 MB: 8.3 bytes for each further key, after
-    12 MB for the arrays. A Python set takes about 80 bytes for each key. Two different keys have one digest about once
-    in 37 million streams of a million keys: then the second counts as seen.
-    """
-
-    def __init__(self) -> None:
-        self._shards: dict[int, array[int]] = {}
-
-    def add(self, key: str) -> bool:
-        """Remember a key; False if it was seen before."""
-        digest = hash(key) & _DIGEST if _IS_WIDE else (hash(key) << 32 | hash(f"{key} ") & 0xFFFFFFFF) & _DIGEST
-        shard = self._shards.get(digest & _SHARD)
-        if shard is None:
-            self._shards[digest & _SHARD] = array("Q", (digest,))
-            return True
-        if digest in shard:
-            return False
-        shard.append(digest)
-        return True
+async def _looked_up(
+    identities: Sequence[Identity], receipts: list[Receipt], look_up: Callable[[Receipt], Awaitable[Receipt]]
+) -> list[Receipt]:
+    """The receipts of an answer, with the names that reads show where a receipt does not name one order."""
+    if len(identities) == len(receipts) == 1:
+        return receipts
+    unclear = [
+        place
+        for place, rows in enumerate(orders_named(identities, receipts))
+        if len(rows) > 1 or not (rows or receipts[place].tracking_id)
+    ]
+    for place, receipt in zip(unclear, await asyncio.gather(*[look_up(receipts[at]) for at in unclear]), strict=True):
+        receipts[place] = receipt
+    return receipts
 
 
 class PushStream(ResultStream[OrderLike, OrderResult[Order]]):

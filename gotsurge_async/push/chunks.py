@@ -20,7 +20,11 @@ from gotsurge_async.calls.create import (
     OrderResult,
     Refused,
     Unprocessed,
+    apart,
+    are_alike,
     create_chunk,
+    have_own_tracking_ids,
+    share_a_name,
 )
 from gotsurge_async.calls.outcome import MOVED, Outcome
 from gotsurge_async.calls.session import Session
@@ -162,11 +166,16 @@ class ChunkSender(ABC):
     def __attrs_post_init__(self) -> None:
         self._sending = self.session.with_options(stop=self.stopping)
 
-    async def send(self, orders: Sequence[PendingOrder], claim: Claim | None = None) -> Results:
+    async def send(
+        self, orders: Sequence[PendingOrder], claim: Claim | None = None, *, distinct: bool = False
+    ) -> Results:
         """Send a chunk; its results are in the ledger on return. Orders that another run took over have no result.
+
+        Orders that no name distinguishes are sent in different calls, so that their answers can.
 
         Args:
             claim: made before all of the orders were claimed; unless given, those are claimed that wait.
+            distinct: whether no call may have two orders that share a name.
 
         Raises:
             LedgerError: the ledger cannot be written, or is damaged; nothing is sent that is not recorded.
@@ -180,7 +189,9 @@ class ChunkSender(ABC):
         waiting: list[Sequence[PendingOrder]] = []
         if claimed:
             all_of_them = len(claimed) == len(orders)
-            waiting.append(orders if all_of_them else [order for order in orders if order.id in claimed])
+            part = orders if all_of_them else [order for order in orders if order.id in claimed]
+            waiting += self._apart(part, whole[1] if all_of_them else self._body(part)[1], distinct=distinct)
+            part = ()
         results: Results = []
         answered: Results = []
         try:
@@ -215,6 +226,14 @@ class ChunkSender(ABC):
     async def read(self, task_id: str) -> "Task":
         """Read a task of the run; CallError or SignInNeeded if that fails."""
         return await self.session.call(self.reads, path={"task_id": task_id}, read=task_of(task_id))
+
+    def _apart(
+        self, orders: Sequence[PendingOrder], names: Sequence[Identity], *, distinct: bool
+    ) -> list[Sequence[PendingOrder]]:
+        if have_own_tracking_ids(names) and not distinct:
+            return [orders]
+        groups = apart(names, share_a_name if distinct else are_alike)
+        return [[orders[row] for row in group] for group in reversed(groups)]  # the last one is sent first
 
     def _body(self, orders: Sequence[PendingOrder]) -> Body:
         text = codec.encode_batch([order.payload for order in orders])

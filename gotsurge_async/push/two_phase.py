@@ -52,6 +52,8 @@ from gotsurge_async.ledger import (
 from gotsurge_async.models.tasks import Receipt, TaskStatus
 from gotsurge_async.push.chunks import Body, ChunkSender, Claim, Results
 
+_ANSWERED = range(200, 300)
+"""The HTTP statuses of an answer that came, but did not certainly name an order."""
 _REFUSALS = (BadRequest, Conflict, NotFound)
 """Refusals of a broadcast that one of its drafts may have caused."""
 
@@ -144,7 +146,9 @@ class TwoPhaseSender(ChunkSender):
     find_drafts: Callable[[Run, Collection[str]], Awaitable[Mapping[str, str]]]
     stop: Callable[[GotSurgeError], None]
 
-    async def send(self, orders: Sequence[PendingOrder], claim: Claim | None = None) -> Results:
+    async def send(
+        self, orders: Sequence[PendingOrder], claim: Claim | None = None, *, distinct: bool = False
+    ) -> Results:
         """Draft a chunk of pending orders, and broadcast the drafts; its results are in the ledger on return."""
         results: Results = []
         drafted: list[Created[PendingOrder]] = []
@@ -153,7 +157,7 @@ class TwoPhaseSender(ChunkSender):
         broadcast = self.new_claim()
         try:
             for tries in count(1):  # again while answers are lost
-                answered = await super().send(orders, claim)
+                answered = await super().send(orders, claim, distinct=distinct)
                 claim = None
                 lost = []
                 for result in answered:
@@ -167,6 +171,7 @@ class TwoPhaseSender(ChunkSender):
                     break
                 await self._pause(tries)
                 orders = [result.order for result in lost]
+                distinct = distinct or any(result.error.status in _ANSWERED for result in lost)
         except (asyncio.CancelledError, GotSurgeError):
             with suppress(LedgerError):  # then the process that resumes the run reads it
                 await uninterrupted(self._release([*drafted]))

@@ -15,6 +15,8 @@ from gotsurge_async.calls.create import (
     PushStream,
     Refused,
     Unprocessed,
+    apart,
+    are_alike,
     match,
     results_of_error,
     results_of_receipts,
@@ -116,7 +118,16 @@ def test_each_order_is_found_by_what_is_echoed(order: list[int], echoes: list[st
         ([("A", "1"), ("A", "2")], [("A", "2"), ("A", "1")], [1, 0]),
         # tracking ids that are not unique, in their order
         ([("A", None), ("A", None)], [("A", None), ("A", None)], [0, 1]),
-        ([("A", None), ("A", None)], [("A", None)], [0, None]),
+        ([("A", None), ("A", None)], [("A", None)], [None, None]),
+        # a name of several orders identifies none of them, wherever it stands
+        ([("A", "I"), ("B", "I")], [(None, "I")], [None, None]),
+        ([("A", "I"), ("B", "I")], [(None, "I"), ("A", "I")], [1, None]),
+        ([("A", "I"), ("B", "I"), ("C", "J")], [(None, "I"), (None, "J"), (None, "I")], [None, None, 1]),
+        # the other name does, and so does an answer that has both
+        ([("A", "1"), ("A", "2")], [("A", "2")], [None, 0]),
+        ([("A", None), ("A", "2")], [("A", "2"), ("A", None)], [None, 0]),
+        # an order's own task is not doubted for the name that it shares with another order
+        ([("A", "I"), ("B", "I")], [("A", None), (None, "I"), (None, "I")], [0, None]),
         ([], [("A", None)], []),
     ],
 )
@@ -128,6 +139,30 @@ def test_what_is_not_named_is_matched_with_care(
     """Positions count only if as many came as went, and nothing in the answer stands elsewhere."""
     given_out = match(list(wanted), [receipt(number, *names) for number, names in enumerate(answered)])
     assert [int(each.id[5:]) if each else None for each in given_out] == list(found)
+
+
+def test_after_reads_no_position_decides_between_orders_that_share_a_name() -> None:
+    """A whole answer whose tasks name two orders each is matched by position only where no read could tell."""
+    wanted: list[Identity] = [("A", "I"), ("B", "I"), ("C", None), ("D", None)]
+    answered = [receipt(0, None, "I"), receipt(1, None, "I"), receipt(2, None), receipt(3, "D")]
+    assert match(wanted, answered) == answered
+    assert match(wanted, answered, shared_by_place=False) == [None, None, *answered[2:]]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "groups"),
+    [
+        ([("A", "1"), ("B", "1"), ("A", "2")], [[0, 1, 2]]),
+        ([("A", "1"), ("A", "1"), ("B", None), ("A", None)], [[0, 2], [1], [3]]),
+        ([(None, "1"), ("B", "1"), (None, None), (None, None)], [[0, 2, 3], [1]]),
+        ([], [[]]),
+    ],
+)
+def test_orders_that_no_name_distinguishes_are_kept_apart(
+    wanted: Sequence[Identity], groups: Sequence[Sequence[int]]
+) -> None:
+    """Orders are in one group if their names differ, or if they have none."""
+    assert apart(wanted, are_alike) == groups
 
 
 @pytest.mark.parametrize(

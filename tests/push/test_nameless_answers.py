@@ -1,13 +1,17 @@
 """What a push makes of the answer of a create that does not say whose each task is, over real HTTP."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gotsurge_async.bulk import Mode, OrderState
+from gotsurge_async import Money, Order
+from gotsurge_async.bulk import Mode, OrderState, Push
+from gotsurge_async.models.answers import Task
 from gotsurge_async.simulator import Fault
-from tests.support.orders import orders
-from tests.support.pushes import place
+from tests.support.orders import order, orders
+from tests.support.pushes import Place, place
 
 MODES = [("plain", Mode.DIRECT), ("platform", Mode.TWO_PHASE)]
 
@@ -39,3 +43,101 @@ async def test_where_reads_fail_positions_do(tmp_path: Path) -> None:
         here.simulator.clear_faults()
         for key, task_id in (await here.tasks(run_id)).items():
             assert (await here.gs.tasks.get(task_id)).tracking_id == key
+
+
+@pytest.mark.parametrize(("account", "mode"), MODES)
+async def test_orders_of_one_invoice_have_the_tasks_that_reads_name(tmp_path: Path, account: str, mode: Mode) -> None:
+    """An invoice number that several orders have names none of them: each task is read."""
+    async with place(tmp_path, account, answer_order="shuffled", tracking_id_echo="reads") as here:
+        run_id = await here.push([order(f"T-{number}", invoice_number="INV") for number in range(4)], mode=mode)
+        assert set((await here.states(run_id)).values()) == {OrderState.CREATED}
+        for key, task_id in (await here.tasks(run_id)).items():
+            assert (await here.gs.tasks.get(task_id)).tracking_id == key
+        assert here.simulator.audit()["doubled"] == {}
+
+
+@pytest.mark.parametrize("echo", ["reads", "never"])
+@pytest.mark.parametrize(("account", "mode"), MODES)
+async def test_one_task_for_two_orders_of_one_invoice(tmp_path: Path, account: str, mode: Mode, echo: str) -> None:
+    """A task that only one of two orders got is that one's where a read says so; else both are in doubt, or drafted
+    anew, each in its own call."""
+    async with place(tmp_path, account, tracking_id_echo=echo, create_rule="partial") as here:
+        rows = [costing(100, "T-0", invoice_number="INV"), costing(300, "T-1", invoice_number="INV")]
+        run_id = await here.push(rows, mode=mode)
+        states, created = await here.states(run_id), [OrderState.CREATED]
+        tasks = {task["id"]: task for task in here.simulator.tasks()}
+        sent = [task for task in tasks.values() if not task["draft"]]
+        if mode is Mode.TWO_PHASE:
+            assert states == {"T-0": OrderState.REFUSED, "T-1": OrderState.CREATED}
+        else:
+            assert states["T-0"] is OrderState.IN_DOUBT
+            assert [states["T-1"]] == (created if echo == "reads" else [OrderState.IN_DOUBT])
+        assert len(sent) == 1
+        assert {key: task for key, task in (await here.tasks(run_id)).items() if task} == (
+            {"T-1": sent[0]["id"]} if states["T-1"] is OrderState.CREATED else {}
+        )
+
+
+@pytest.mark.parametrize("unread", [False, True])
+@pytest.mark.parametrize(("account", "mode"), MODES)
+async def test_no_position_decides_between_orders_of_one_invoice(
+    tmp_path: Path, account: str, mode: Mode, unread: bool
+) -> None:
+    """Where no read tells orders of one invoice apart they are in doubt, or each is drafted in a call of its own."""
+    async with place(tmp_path, account, answer_order="shuffled", tracking_id_echo="reads" if unread else "never") as (
+        here
+    ):
+        if unread:
+            for operation in ("tasks.get", "platform.tasks.get"):
+                here.simulator.order_fault(Fault(operation=operation, kind="status", status=404, times=2))
+        prices = {"T-0": 300, "T-1": 400}
+        run_id = await here.push(
+            [costing(price, key, invoice_number="INV") for key, price in prices.items()], mode=mode
+        )
+        states = set((await here.states(run_id)).values())
+        assert states == {OrderState.CREATED if mode is Mode.TWO_PHASE else OrderState.IN_DOUBT}
+        assert sorted(task["draft"] for task in here.simulator.tasks()) == [False] * 2 + [True] * (
+            2 if mode is Mode.TWO_PHASE else 0
+        )
+        here.simulator.clear_faults()
+        for key, task_id in (await here.tasks(run_id)).items():
+            assert not task_id or await price_of(here, task_id) == prices[key]
+
+
+@pytest.mark.parametrize("echo", ["always", "reads", "never"])
+@pytest.mark.parametrize(("account", "mode"), MODES)
+async def test_orders_of_one_tracking_id_are_sent_in_different_calls(
+    tmp_path: Path, account: str, mode: Mode, echo: str
+) -> None:
+    """Two keys with one tracking id: neither an answer nor a read could distinguish the orders in one call."""
+    switches: dict[str, Any] = {"answer_order": "shuffled", "tracking_id_echo": echo, "create_rule": "partial"}
+    async with place(tmp_path, account, **switches) as here:
+        states, tasks = await push_by_price(here, [costing(price) for price in (100, 300, 400)], mode)
+        assert list(states.values()) == [OrderState.REFUSED, OrderState.CREATED, OrderState.CREATED]
+        for key, task_id in tasks.items():
+            assert not task_id or await price_of(here, task_id) == int(key)
+        assert len(here.simulator.tasks()) == 2
+
+
+def costing(cents: int, key: str = "T", **values: object) -> Order:
+    """An order with a price; the service refuses less than 200 cents."""
+    return order(key, price=Money.of(cents // 100, "SGD"), **values)
+
+
+async def push_by_price(here: Place, rows: Sequence[Order], mode: Mode) -> tuple[dict[str, OrderState], dict[str, str]]:
+    """Push orders whose keys are their prices; their states and tasks."""
+    push = Push(here.gs, here.ledger, mode=mode)
+    run, _ = await push.load_orders(rows, key=lambda row: str(cents_of(row)))
+    async with run:
+        await push.send(run)
+    return await here.states(run.id), await here.tasks(run.id)
+
+
+def cents_of(row: Order | Task) -> int:
+    """The price of an order, or of a task."""
+    return row.price.millicents // 1000 if row.price else 0
+
+
+async def price_of(here: Place, task_id: str) -> int:
+    """The price that the service has for a task."""
+    return cents_of(await here.gs.tasks.get(task_id))
