@@ -335,11 +335,11 @@ class GotSurge(Resources):
         """
         if self._ledger is not None:
             if chunk != CHUNK or max_price is not None:
-                why = "with a ledger, chunk and max_price cannot be used here: pass max_price to Desk.open instead"
+                why = "chunk and max_price cannot be used here with a ledger: pass max_price to Desk.open instead"
                 raise UsageError(why, "E903")
             return self.orders.push(orders, key=key or (lambda _: None), concurrency=concurrency)
         if key is not None:
-            raise UsageError('key works only with a ledger: GotSurge(..., ledger="orders.db")', "E903")
+            raise UsageError('the argument key works only with a ledger: GotSurge(..., ledger="orders.db")', "E903")
         return PushStream(
             self._session,
             TASKS_CREATE,

@@ -63,7 +63,7 @@ async def test_calls_under_way_are_cut_and_say_what_is_known() -> None:
     await clock.advance(1)
     await closing
     assert isinstance(await sent, OutcomeUnknown)
-    assert str(await sent) == "tasks.create: the client was closed when it may have been processed"
+    assert str(await sent) == "tasks.create: the client was closed; the call may have been processed"
     assert isinstance(await waiting, NotSent)
     assert str(await waiting) == "tasks.create: the client was closed before anything was processed"
     assert len(transport.sent) == 1
@@ -85,7 +85,7 @@ async def test_what_is_cut_over_a_real_connection_says_so() -> None:
         call = asyncio.create_task(failure(gs.tasks.create([order()])))
         await arrived.wait()
         await gs.close(timeout=0)
-        assert str(await call) == "tasks.create: the client was closed when it may have been processed"
+        assert str(await call) == "tasks.create: the client was closed; the call may have been processed"
 
 
 async def test_a_renewal_under_way_is_cut_too() -> None:
@@ -97,7 +97,7 @@ async def test_a_renewal_under_way_is_cut_too() -> None:
     closing = asyncio.create_task(gs.close(timeout=0))
     await clock.advance(1)
     await closing
-    assert str(await renewing) == "auth.refresh: the client was closed when it may have been processed"
+    assert str(await renewing) == "auth.refresh: the client was closed; the call may have been processed"
     assert not others()
 
 

@@ -129,7 +129,7 @@ class Undo:
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
         """
         if not reason.strip():
-            raise UsageError("give a reason: GotSurge requires one to cancel orders", "E414")
+            raise UsageError("give a reason: GotSurge cancels no order without one", "E414")
         self.gs.session.require(TASKS_CANCEL)  # before an order is put in doubt for a cancel that cannot leave
         async with await self.ledger.hold(run_id) as run:
             run.settle_after(self.gs.limits.settle)

@@ -157,7 +157,7 @@ def match_alone(
     doubts: dict[int, OutcomeUnknown] = {}
     for row, task in enumerate(matched):
         if task is None:
-            why = f"no task in the answer certainly belongs to this order (number of tasks: {len(answered)})"
+            why = f"the answer has no task that is certainly for this order (number of tasks: {len(answered)})"
         elif row in also:
             why = f"the answer names more than one task for this order: {', '.join([task.id, *also[row]])}"
         else:

@@ -302,10 +302,10 @@ class Session:
 
     def _given_up(self, call: Call, why: str) -> CallError:
         """The error of a call that was given up, by the stage that the call had reached."""
-        outcome, stage, code = Outcome.NOT_SENT, "before anything was processed", "E401"
+        outcome, stage, code = Outcome.NOT_SENT, " before anything was processed", "E401"
         if call.maybe_sent:
-            outcome, stage, code = Outcome.UNKNOWN, "when it may have been processed", "E402"
-        return self._error(call, Attempt(outcome=outcome, reason=Coded(f"{why} {stage}", code)))
+            outcome, stage, code = Outcome.UNKNOWN, "; the call may have been processed", "E402"
+        return self._error(call, Attempt(outcome=outcome, reason=Coded(f"{why}{stage}", code)))
 
     async def _run(self, call: Call, started: float, seconds: float | None = None) -> Any:
         replayed_401 = False

@@ -293,6 +293,6 @@ async def make_tables(place: Place) -> None:
     try:
         await row.look()
     except DatabaseFailed as error:
-        raise ConfigError(f"the rate cannot be shared in {place}: {error}", "E416") from None
+        raise ConfigError(f"the rate cannot be shared through {place}: {error}", "E416") from None
     finally:
         await row.close()

@@ -55,7 +55,7 @@ def _refuse_second_name(real: Path) -> None:
     if links > 1 and real.is_file():
         raise Unfit(Coded(f"has {links} names (hard links), but must have exactly one: remove the others", "E507"))
     if _MOUNTS.is_file() and is_mount_point(real, _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")):
-        why = "is mounted as a single file, so it has another name elsewhere: mount its folder instead"
+        why = "is mounted as a single file, so it may also have another name: mount its folder instead"
         raise Unfit(Coded(why, "E507"))
 
 

@@ -39,9 +39,9 @@ from gotsurge_async.starting import pattern
 from gotsurge_async.system import shell
 
 RESCUE = (
-    "Do not start another ledger: it would send everything again. `gotsurge ledger check` lists the damage. Replace it "
-    "with the newest copy from `gotsurge ledger backup`, and remove its -wal and -shm files; then run `gotsurge ledger "
-    "accept-older` and, for each environment, `gotsurge reconcile`"
+    "Do not start another ledger: it would send everything again. `gotsurge ledger check` lists the damage. Replace "
+    "this ledger with the newest copy from `gotsurge ledger backup`, and remove its -wal and -shm files; then run "
+    "`gotsurge ledger accept-older` and, for each environment, `gotsurge reconcile`"
 )
 """Advice for a person whose ledger is damaged."""
 

@@ -188,7 +188,7 @@ class BrakeWatch:
     def _in_a_row_reached(self, place: int) -> Iterator[LimitReached]:
         for counted, limit, what in (
             (InDoubt, self._brakes.doubts_in_a_row, "in doubt: the service, or the way to it, is down"),
-            (Refused, self._brakes.refusals_in_a_row, "refused: mend what they have in common"),
+            (Refused, self._brakes.refusals_in_a_row, "refused: correct what these orders have in common"),
         ):
             if limit is not None and self._ended[place] <= {counted} and self._in_a_row(place, counted) >= limit:
                 yield LimitReached(f"{number_of(limit, 'chunk')} in a row {verb(limit, 'is', 'are')} {what}", "E601")

@@ -157,7 +157,7 @@ class Tasks(TaskCalls, frozen=True):
             NotFound: no such task, or not this account's.
         """
         if not isinstance(reason, str) or not reason.strip():
-            raise UsageError("give a reason, as text: GotSurge requires one to cancel a task", "E414")
+            raise UsageError("give a reason, as text: GotSurge cancels no task without one", "E414")
         return await cancel_task(self._session.within(timeout), task_id, reason)
 
 

@@ -47,7 +47,7 @@ class Broken(web.Response):
             else:
                 transport.write(_GARBAGE if self._kind == "garbage" else _half(self._reply))
                 transport.close()
-        raise ConnectionResetError(f"a fault was ordered: {self._kind}")
+        raise ConnectionResetError(f"a fault was requested: {self._kind}")
 
 
 class _Watched:
@@ -208,7 +208,7 @@ class _Operation:
         """The response to a call whose answer is lost to a fault."""
         if fault.kind != "status":
             return Broken(fault.kind, reply)
-        refused = RefusedError(fault.status, "fault", f"A fault was ordered: {fault.status}")
+        refused = RefusedError(fault.status, "fault", f"A fault was requested: {fault.status}")
         response = _whole(refusal_reply(refused, self.service.options))
         response.headers.update(fault.headers)
         wait = response.headers.get("Retry-After", "")

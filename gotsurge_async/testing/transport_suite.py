@@ -101,7 +101,7 @@ async def failure(transport: Transport, sent: Request) -> TransportError:
     except TransportError as error:
         failed = error
     except TimeoutError:
-        raise AssertionError(f"the call did not end within {_LONGEST:g} s: give it short time-outs") from None
+        raise AssertionError(f"the call did not end within {_LONGEST:g} s: give it shorter time-outs") from None
     except Exception as error:
         raise AssertionError(f"it raised {type(error).__name__}, which the protocol does not know") from error
     else:

@@ -47,7 +47,7 @@ async def test_each_order_has_its_task(create: Callable[[GotSurge], Create], tas
 @pytest.mark.parametrize(
     ("tasks", "done", "rows", "said"),
     [
-        ([A], ["t-A"], (1,), "(B): no task in the answer certainly belongs to this order (number of tasks: 1)"),
+        ([A], ["t-A"], (1,), "(B): the answer has no task that is certainly for this order (number of tasks: 1)"),
         ([A, FOREIGN], ["t-A"], (1,), "tasks that are matched with no order: t-X"),
         ([FOREIGN, NAMELESS], [], (0, 1), "tasks that are matched with no order: t-X, t-1"),
         ([NAMELESS], [], (0, 1), "tasks that are matched with no order: t-1"),

@@ -200,7 +200,7 @@ async def alerts(
     if post is not None and not is_web_url(post):  # it may hold a secret, and is never shown
         raise WrongUse("--post: give the whole URL, such as https://hooks.slack.com/services/…", "E102")
     if read_rate and not (target.env or os.environ.get("GOTSURGE_ENV")):
-        raise WrongUse("--read-rate limits reads from GotSurge: name an environment with --env")
+        raise WrongUse("--read-rate limits reads from GotSurge, so it needs --env ENVIRONMENT")
     async with AsyncExitStack() as stack:
         if read_rate:
             check = structs.replace(

@@ -96,7 +96,7 @@ async def send_approved(ledger: Ledger, proposal: Proposal, by: str, *, again: b
     request, account = proposal.request, account_of(proposal.request.words)
     if account != request.account:
         why = (
-            f"proposal {proposal.id} was made for account {request.account}, but this command uses {account}: nothing "
+            f"proposal {proposal.id} was made for another account ({request.account}), not for {account}: nothing "
             "was sent; approve it with the environment variables and configuration of gotsurge mcp"
         )
         raise UsageError(why, "E614")

@@ -44,9 +44,7 @@ def entries_for(words: Sequence[str]) -> list[Entry]:
         return matches
     exact = explaining(message)
     if exact is None:
-        raise WrongUse(
-            f"{message!r} is no code, and no message that is known: see all codes with gotsurge explain", "E891"
-        )
+        raise WrongUse(f"{message!r} is not a known code or message: see all codes with gotsurge explain", "E891")
     return [exact]
 
 

@@ -102,7 +102,7 @@ class Resuming(Sending):
                     why = f"the last run was undone: to send its remaining orders anyway, name the run: {info.id}"
                     raise UsageError(why, "E103")
                 return info
-        raise UsageError(f"the ledger {ledger.path} has no run of {environment}", "E501")
+        raise UsageError(f"the ledger {ledger.path} has no run in {environment}", "E501")
 
     async def _held(self, ledger: Ledger, info: RunInfo) -> Run:
         return await ledger.hold(info.id)

@@ -89,7 +89,7 @@ def _line(file: str, number: int, line: bytes) -> Any:
     try:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        text = f"{file} is not JSON, and neither is line {number} alone: {error}"
+        text = f"{file} as a whole is not JSON, and line {number} alone is not, either: {error}"
         raise Failure(Coded(text, "E216"), Exit.USAGE) from None
 
 

@@ -66,7 +66,7 @@ def file_or_query(file: str | None, source: SourceOptions) -> str:
             raise WrongUse("Missing argument 'FILE'.", "E101")
         return file
     if file is not None:
-        raise WrongUse("give a FILE, or --sql and --from, not both")
+        raise WrongUse("give a FILE, or --sql with --from, but not all three")
     return source.query.name
 
 

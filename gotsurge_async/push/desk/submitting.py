@@ -288,7 +288,7 @@ def _outcome_of(key: str, waiting: Submitted | None, recorded: Recorded | None) 
         raise UsageError(why, "E910")
     entry = _entry(codec.decode(payload, Order), key, payload)
     if waiting is not None and waiting.stopped and recorded.row.state in FREE:
-        why = "the order was not sent, because its key belonged to another order: submit it again"
+        why = "the order was not sent, because another order had its key then: submit it again"
         return Unprocessed(order=entry.order, error=NotSent(why, "E906", operation=OPERATION))
     return settled(entry, recorded)
 

@@ -36,7 +36,7 @@ def find_map(name: str) -> Path:
     if name.endswith(_ENDING) or os.sep in name:
         raise ConfigError(f"{name}: cannot be read: there is no such file", "E201")
     known = kept_maps()
-    hint = did_you_mean(name, known) or (f"; there are {', '.join(known)}" if known else "")
+    hint = did_you_mean(name, known) or (f"; saved: {', '.join(known)}" if known else "")
     raise ConfigError(f"there is no map {name}, either as a file or as a saved map{hint} (gotsurge map list)", "E231")
 
 

@@ -284,7 +284,7 @@ def number_style(sample: str) -> Callable[[str], str]:
     """
     parts = _NUMBER_SAMPLE.fullmatch(sample)
     if parts is None or (parts["group"] and parts["group"] == parts["point"]):
-        why = f'"{sample}" is not a valid sample of a number: write 1234.56 in the file\'s format, such as S$1,234.56'
+        why = f'"{sample}" is not a valid sample of a number: write 1234.56 as the file would, such as S$1,234.56'
         raise Misread(why, "E231")
     before, group, point, after = parts["before"].strip(), parts["group"], parts["point"], parts["after"].strip()
     between = f"[{_SPACES}]" if group and group in _SPACES else re.escape(group)

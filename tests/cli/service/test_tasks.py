@@ -118,7 +118,7 @@ def test_every_fault_is_reported_before_anything_is_sent(run: Runner, simulator:
     ("content", "message"),
     [
         ("{", "- is not JSON"),
-        ('{"a": 1}\n{', "neither is line 2 alone"),
+        ('{"a": 1}\n{', "line 2 alone is not, either"),
         (json.dumps([order("A"), order("A")]), "tracking_id A appears twice"),
         (json.dumps(order(...)), "tracking_id"),
     ],

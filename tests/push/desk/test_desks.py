@@ -456,9 +456,9 @@ async def test_a_push_without_a_ledger_remembers_nothing() -> None:
 async def test_arguments_of_the_other_kind_of_push_are_refused(file: Path) -> None:
     """Chunks and limits of a price are for the push without a ledger, keys for the one with it."""
     async with client(Service()) as gs:
-        with pytest.raises(UsageError, match="key works only with a ledger"):
+        with pytest.raises(UsageError, match="the argument key works only with a ledger"):
             gs.push([], key=lambda _: "K-1")
     async with client(Service(), ledger=file) as gs:
         for options in ({"chunk": 5}, {"validate": True, "max_price": Money.of(5, "SGD")}):
-            with pytest.raises(UsageError, match="with a ledger, chunk and max_price cannot be used here"):
+            with pytest.raises(UsageError, match="chunk and max_price cannot be used here with a ledger"):
                 gs.push([], **options)  # type: ignore[arg-type]
