@@ -139,7 +139,7 @@ def _repeated(resolutions: Sequence[Resolution]) -> Iterator[Fault]:
         if keys.setdefault(one.key, one) is not one:
             yield _fault(one, "appears twice: give one decision for each order")
         elif one.task_id is not None and tasks.setdefault(one.task_id, one) is not one:
-            yield _fault(one, f"task {one.task_id} is also given for {tasks[one.task_id].key}")
+            yield _fault(one, f"task {one.task_id} is also given for the order {tasks[one.task_id].key}")
 
 
 async def _contradictions(

@@ -211,7 +211,7 @@ def _reserve(descriptor: int, size: int) -> None:
 
 
 def _unwritable(folder: Path, error: OSError) -> ConfigError:
-    return ConfigError(f"cannot write the result files in {folder}: {error.strerror or error}", "E109")
+    return ConfigError(f"cannot write the result files in the folder {folder} ({error.strerror or error})", "E109")
 
 
 # --- counting --------------------------------------------------------------------------------------------------------

@@ -77,8 +77,8 @@ async def report(
     environments = result.environments
     if PRODUCTION in environments and len(environments) > 1 and not all_environments:
         raise WrongUse(
-            f"orders of {' and '.join(environments)} are due on this day: choose an environment with --env, or "
-            "report on all with --all-environments"
+            f"orders of several environments ({', '.join(environments)}) are due on this day: choose one with --env, "
+            "or report on all with --all-environments"
         )
     await asyncio.to_thread(_write, result, out, by_order, done, force)
     numbers = {name: getattr(result.sums, name) for name in ("delivered", "late", "failed", "cancelled", "open")}

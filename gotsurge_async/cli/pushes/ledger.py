@@ -203,7 +203,7 @@ async def _end_checks(where: Place) -> None:
     async with open_ledger(where) as opened:
         if await opened.accepted_at() is None:
             raise ConfigError(
-                f"{where}: --nothing-was-lost has nothing to end: either no older copy was accepted here, or the "
+                f"{where}: --nothing-was-lost changes nothing: either no older copy was accepted here, or the "
                 "option was already passed",
                 "E505",
             )

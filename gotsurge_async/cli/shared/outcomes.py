@@ -37,7 +37,7 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
     """
     rows = _rows(file)
     if not 1 <= len(rows) <= CHUNK:
-        text = f"{file} contains {len(rows)} orders, but one call takes 1 to {CHUNK}: gotsurge push takes any number"
+        text = f"the input contains {len(rows)} orders, but one call takes 1 to {CHUNK}; gotsurge push takes more"
         raise Failure(Coded(text, "E235"), Exit.USAGE)
     report = SourceReport()
     options = SourceOptions(now=datetime.now(UTC), timezone=timezone, max_price=max_price)

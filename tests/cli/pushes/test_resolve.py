@@ -161,7 +161,7 @@ def test_a_file_with_faults_changes_nothing(shell: Shell) -> None:
     )
     document = shell.document(shell.on_ledger("resolve", run_id, "--file", path, "--json"))
     (twice,) = document["faults"]
-    assert (twice["line"], twice["rule"]) == (5, f"task {tasks['D']} is also given for C")
+    assert (twice["line"], twice["rule"]) == (5, f"task {tasks['D']} is also given for the order C")
     path = fill(shell, run_id, C=("", "in_doubt"))
     text = shell.on_ledger("resolve", run_id, "--file", path).stderr
     assert "in-doubt.csv:2: A: GotSurge has no task no-such-task" in text

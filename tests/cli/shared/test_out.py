@@ -89,8 +89,8 @@ async def test_a_folder_that_fails_after_sending_is_reported(tmp_path: Path, los
     document = done.document
     assert (done.code, document["exit"]) == ((3, 3) if lost else (9, 9))
     assert (document["created"], document["in_doubt"]) == ((0, 3) if lost else (3, 0))
-    assert "cannot write the result files in out" in document["error"]
-    assert "cannot write the result files in out" in done.err
+    assert "cannot write the result files in the folder out" in document["error"]
+    assert "cannot write the result files in the folder out" in done.err
     assert document["files"] == {}
     ledger = tmp_path / "ledger.db"
     assert document["next"][0] == f"gotsurge results {document['run']} --env local --ledger {ledger} --out FOLDER"
