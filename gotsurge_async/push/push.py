@@ -52,7 +52,7 @@ from gotsurge_async.ledger.sql.admission import NO_EVIDENCE, Evidence
 from gotsurge_async.models.tasks import ENDED_EARLY, Order
 from gotsurge_async.push.brakes import Brakes, BrakeWatch, LimitReached
 from gotsurge_async.push.chunks import CLAIM_LIFE, ChunkSender, DirectSender, OnRefusedChunk, Results
-from gotsurge_async.push.entering import Entering
+from gotsurge_async.push.entering import Entering, account_name_of
 from gotsurge_async.push.load import Loader
 from gotsurge_async.tables import Source
 
@@ -201,6 +201,7 @@ class Push:
             chunk=self._chunk,
             compact=self._compact,
             entering=self.entering,
+            account=account_name_of(self._gs),
         )
 
     async def enter(self, run: Run) -> None:

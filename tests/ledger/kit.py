@@ -69,9 +69,11 @@ def orders(count: int) -> list[NewOrder]:
     return [order(line) for line in range(1, count + 1)]
 
 
-async def begun(ledger: Ledger, *, environment: str = "simulator", mode: Mode | str = Mode.DIRECT) -> Run:
+async def begun(
+    ledger: Ledger, *, environment: str = "simulator", mode: Mode | str = Mode.DIRECT, **options: str
+) -> Run:
     """A run without orders."""
-    return await ledger.begin(environment=environment, mode=mode, source="orders.csv")
+    return await ledger.begin(environment=environment, mode=mode, source="orders.csv", options=options)
 
 
 async def added(ledger: Ledger, rows: Iterable[NewOrder], **options: Any) -> Run:
@@ -82,10 +84,15 @@ async def added(ledger: Ledger, rows: Iterable[NewOrder], **options: Any) -> Run
 
 
 async def loaded(
-    ledger: Ledger, rows: Iterable[NewOrder], *, environment: str = "simulator", mode: Mode | str = Mode.DIRECT
+    ledger: Ledger,
+    rows: Iterable[NewOrder],
+    *,
+    environment: str = "simulator",
+    mode: Mode | str = Mode.DIRECT,
+    **options: str,
 ) -> Run:
     """A run with orders that are admitted."""
-    run = await added(ledger, rows, environment=environment, mode=mode)
+    run = await added(ledger, rows, environment=environment, mode=mode, **options)
     assert not (await run.admit()).doubled
     return run
 
@@ -161,9 +168,9 @@ async def pushed(where: str | Path, rows: Iterable[NewOrder], state: OrderState 
 TWO_PHASE = {OrderState.DRAFTING, OrderState.DRAFTED, OrderState.BROADCASTING}
 
 
-async def brought(ledger: Ledger, state: OrderState) -> Run:
+async def brought(ledger: Ledger, state: OrderState, **options: str) -> Run:
     """A run whose one order, TRK-1, is in a state."""
-    run = await loaded(ledger, [order(1)], mode="two-phase" if state in TWO_PHASE else "direct")
+    run = await loaded(ledger, [order(1)], mode="two-phase" if state in TWO_PHASE else "direct", **options)
     await bring(run, state)
     return run
 

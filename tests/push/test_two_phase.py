@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async import Limits, Order, RetryPolicy, Timeouts
-from gotsurge_async.bulk import Brakes, Ledger, LimitReached, Mode, OrderState, Push, Run
+from gotsurge_async import Created, Limits, Order, RetryPolicy, Timeouts
+from gotsurge_async.bulk import Brakes, Desk, Ledger, LimitReached, Mode, OrderState, Push, Run, Undo
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.errors import Forbidden
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
-from tests.support.orders import orders
+from tests.support.orders import order, orders
 
 QUICK = RetryPolicy(attempts=8, base=0.001, cap=0.005)
 
@@ -157,3 +157,28 @@ async def test_a_draft_cancelled_at_the_service_is_never_called_created(tmp_path
         async with again:
             await push.send(again)
         exactly_once(simulator, orders(2))
+
+
+@pytest.mark.parametrize("by_desk", [False, True])
+async def test_only_the_account_that_made_a_draft_broadcasts_it(tmp_path: Path, by_desk: bool) -> None:
+    """The same order of another account is drafted anew; the first draft stays an unused one of its own run."""
+    async with (
+        Simulator() as simulator,
+        simulated("platform", simulator=simulator, accounts=["acme", "bert"], retry=QUICK) as gs,
+        await Ledger.open(tmp_path / "ledger.db") as ledger,
+    ):
+        simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=429))
+        acme, bert = (Push(gs.as_account(name), ledger, mode=Mode.TWO_PHASE) for name in ("acme", "bert"))
+        async with (await acme.load_orders([order("T-1")]))[0] as run:
+            await acme.send(run)
+            (drafted,) = [row.task_id async for row in run.rows((OrderState.DRAFTED,))]
+        simulator.clear_faults()
+        if by_desk:
+            async with await Desk.open(gs.as_account("bert"), tmp_path / "ledger.db", mode=Mode.TWO_PHASE) as desk:
+                assert isinstance(await desk.create(order("T-1")), Created)
+        else:
+            async with (await bert.load_orders([order("T-1")]))[0] as theirs:
+                await bert.send(theirs)
+        (still,) = [task["id"] for task in simulator.tasks() if task["draft"]]
+        assert [draft.task_id for draft in await ledger.unused_drafts(run.id)] == [still] == [drafted]
+        assert len((await Undo(gs.as_account("acme"), ledger).undo(run.id, drafts=True)).drafts) == 1

@@ -230,6 +230,7 @@ def _inherits_draft(run: Held, row: NewOrder, owner: Owner) -> bool:
     """Whether the new order would inherit the draft of an order in another run."""
     return (
         run.mode is owner.run.mode is Mode.TWO_PHASE
+        and run.account == runs.account_of(owner.run)
         and owner.state in WITH_DRAFT
         and owner.task_id is not None
         and owner.payload == row.payload

@@ -121,6 +121,7 @@ class Held(Struct, frozen=True, eq=False):
         sums: Python's hash of each chunk's body that this process has added, until the chunk is read to be sent.
         spare: numbers that were allotted for further chunks, ascending; one that is never used is a gap.
         settle: microseconds for which a request that is not answered may act: see `config.Limits.settle`.
+        account: see `account_of`.
     """
 
     number: int
@@ -137,6 +138,7 @@ class Held(Struct, frozen=True, eq=False):
     sums: dict[int, int] = field(default_factory=dict)
     spare: list[int] = field(default_factory=list)
     settle: int = int(SETTLE * 1_000_000)
+    account: str = ""
 
     def has(self, chunk: Chunk) -> bool:
         """Whether a chunk is in the range that is held."""
@@ -151,7 +153,13 @@ class Held(Struct, frozen=True, eq=False):
 
 def held_as(info: RunInfo, tasks: RecordedTasks | None = None) -> Held:
     """A run under the epoch that it had when it was read; ``tasks`` are read when needed, unless passed."""
-    return Held(info.number, info.id, info.environment, info.mode, info.epoch, tasks=tasks or RecordedTasks())
+    known, place = tasks or RecordedTasks(), (info.number, info.id, info.environment)
+    return Held(*place, info.mode, info.epoch, tasks=known, account=account_of(info))
+
+
+def account_of(info: RunInfo) -> str:
+    """The account that sends a run, "" for the only one. No other account may broadcast its drafts."""
+    return info.options.get("account") or ""
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -231,6 +231,25 @@ async def test_a_changed_order_leaves_a_draft_unused_that_was_never_broadcast(le
     assert (await only(second)).task_id is None
 
 
+@pytest.mark.parametrize("state", [OrderState.DRAFTED, OrderState.BROADCASTING, OrderState.IN_DOUBT])
+async def test_a_draft_stays_with_its_account(ledger: Ledger, state: OrderState) -> None:
+    """Another account drafts the same order anew; one whose draft may be out stays in doubt in its own run."""
+    first = await loaded(ledger, [order(1)], mode="two-phase", account="acme")
+    await bring(first, state)
+    task_id = (await only(first)).task_id
+    await first.close()
+    second = await added(ledger, [order(1)], mode="two-phase")
+    if state is not OrderState.DRAFTED:
+        assert await second.admit() == Admission(already_pushed=1, in_doubt=1)
+        assert await states(ledger, first) == {"TRK-1": state.value}
+        return
+    assert await second.admit() == Admission(pending=1, superseded=1)
+    assert (await only(second)).task_id is None
+    assert await second.lost_drafts() == []
+    assert [draft.task_id for draft in await ledger.unused_drafts(first.id)] == [task_id]
+    assert await ledger.unused_drafts(second.id) == []
+
+
 @pytest.mark.parametrize("state", [OrderState.REFUSED, OrderState.CANCELLED])
 async def test_a_free_order_that_was_pushed_again_is_reported_by_its_new_run(ledger: Ledger, state: OrderState) -> None:
     """What was refused or cancelled and pushed again is no longer certainly not there: the new run says what it is."""

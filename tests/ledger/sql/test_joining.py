@@ -185,6 +185,27 @@ async def test_what_waits_in_a_dead_run_is_taken_over(ledger: Ledger, where: str
     assert_sound(where)
 
 
+@pytest.mark.parametrize("state", [OrderState.DRAFTED, OrderState.IN_DOUBT])
+async def test_a_draft_of_another_account_is_not_taken_over(ledger: Ledger, where: str, state: OrderState) -> None:
+    """The same order is claimed anew if the other account's draft was never broadcast, and else answered."""
+    earlier = await brought(ledger, OrderState.DRAFTED, account="acme")
+    if state is OrderState.IN_DOUBT:
+        (number,) = [row.id async for row in earlier.rows()]
+        await earlier.claim_broadcast([number])
+        await earlier.record([OrderOutcome(number, OrderState.IN_DOUBT)])
+    await earlier.close()
+    leases_end(where)
+    run = await sending(ledger, Mode.TWO_PHASE)
+    (answer,) = await run.join([order(1)])
+    unused = [draft.task_id for draft in await ledger.unused_drafts(earlier.id)]
+    if state is OrderState.DRAFTED:
+        assert (isinstance(answer, int), unused) == (True, ["task-1"])
+    else:
+        assert (recorded(answer).run.id, unused) == (earlier.id, [])
+    await run.close()
+    assert_sound(where)
+
+
 async def test_what_a_living_process_has_is_answered_as_held(ledger: Ledger) -> None:
     """Nothing of it is touched."""
     other = await brought(ledger, OrderState.SENDING)
