@@ -3,11 +3,13 @@
 Nothing is decided here, and nothing is changed at the service.
 """
 
+import re
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
+import msgspec
 from msgspec import Struct, field, structs
 
 from gotsurge_async import codec
@@ -33,6 +35,8 @@ RESCAN_AFTER = 30.0
 """Seconds between two reads of a list: requests that were on their way at the first have arrived by the second."""
 NO_TASK_LIST = "this account has no Task List, as plain partners have none"
 _SHOWN = 5
+_FRACTION = re.compile(r"(?<=:\d\d)\.\d+(?=z$)")
+"""A fraction of a second, at the end of a time."""
 _Span = tuple[datetime, datetime]
 
 
@@ -368,29 +372,66 @@ async def find_unused_drafts(gs: "GotSurge", run: Run, keys: Collection[str]) ->
     Such drafts have the tracking id of an order, and are not the draft that the run has recorded for it. Whether drafts
     are listed is not promised: finding none does not prove that there are none. The run must be held.
     """
+    drafts = await _drafts_named(gs, run, keys)
+    return [UnusedDraft(rows[-1].key, task.id, cancelled=False) for task, rows in drafts]
+
+
+async def find_own_drafts(gs: "GotSurge", run: Run, keys: Collection[str]) -> dict[str, str]:
+    """Search for an unused draft of each of some orders, by key, that a read shows to have the order's content.
+
+    An order with another key may have the same tracking id, and a draft with another price or another address.
+    """
+    drafts: dict[str, str] = {}
+    for task, rows in await _drafts_named(gs, run, keys):
+        whole = await gs.platform.tasks.get(task.id)
+        own = [row.key for row in rows if row.key not in drafts and has_content_of(whole, row.payload)]
+        drafts |= dict.fromkeys(own[:1], task.id)
+    return drafts
+
+
+async def _drafts_named(gs: "GotSurge", run: Run, keys: Collection[str]) -> "list[tuple[Task, list[OrderRow]]]":
+    """The drafts that the run has not recorded, each with those of some orders that have its tracking id."""
     wanted = frozenset(keys)
-    owners: dict[str, str] = {}
+    owners: dict[str, list[OrderRow]] = {}
     recorded: set[str] = set()
     if wanted:
         async for row in run.rows():
             if row.task_id:
                 recorded.add(row.task_id)
             if row.key in wanted and (tracking_id := names_of(row, run.path).tracking_id):
-                owners[tracking_id] = row.key
-    drafts: list[UnusedDraft] = []
+                owners.setdefault(tracking_id, []).append(row)
+    drafts: list[tuple[Task, list[OrderRow]]] = []
     if owners:
         async for task in gs.platform.tasks.list():
-            key = owners.get(task.tracking_id or "")
             is_draft = task.current_status is not None and task.current_status.is_draft
-            if key is not None and is_draft and task.id not in recorded:
-                drafts.append(UnusedDraft(key, task.id, cancelled=False))
+            if is_draft and task.id not in recorded and (task.tracking_id or "") in owners:
+                drafts.append((task, owners[task.tracking_id or ""]))
     return drafts
+
+
+def has_content_of(task: "Task", payload: bytes) -> bool:
+    """Whether a task shows no value that differs from an order's text, except the time at which it was made."""
+    mine, theirs = msgspec.json.decode(payload), msgspec.json.decode(codec.encode(task))
+    return not any(_differ(value, theirs.get(name)) for name, value in mine.items() if name != "client_time_utc")
+
+
+def _differ(mine: Any, theirs: Any) -> bool:
+    """Whether two values differ, where both sides have one; not by fractions of a second, capitals or spaces."""
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        return any(_differ(value, theirs.get(name)) for name, value in mine.items())
+    if isinstance(mine, list) and isinstance(theirs, list) and mine and theirs:
+        return len(mine) != len(theirs) or any(map(_differ, mine, theirs))
+    if isinstance(mine, str) and isinstance(theirs, str):
+        mine, theirs = (_FRACTION.sub("", " ".join(text.casefold().split())) for text in (mine, theirs))
+    return theirs not in (None, "", {}, []) and mine not in (None, "", {}, []) and bool(mine != theirs)
 
 
 async def note_unused_drafts(gs: "GotSurge", run: Run, keys: Collection[str]) -> None:
     """Note the drafts that `find_unused_drafts` returns in the ledger, so that ``undo --drafts`` can cancel them.
 
-    A draft is not noted if it may be another run's, which has the key by now.
+    A draft is not noted if it is recorded for any order, or may be another run's, which has the key by now.
     """
-    drafts = await find_unused_drafts(gs, run, keys)
-    await uninterrupted(run.note_unused([(draft.key, draft.task_id) for draft in drafts]))
+    drafts = {draft.task_id: draft.key for draft in await find_unused_drafts(gs, run, keys)}
+    recorded = await run.recorded(list(drafts))
+    unused = [(key, task_id) for task_id, key in drafts.items() if task_id not in recorded]
+    await uninterrupted(run.note_unused(unused))

@@ -40,6 +40,8 @@ from gotsurge_async.resources.converging import cancel_task
 if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
 
+_CHECKED = 50
+"""The most unused drafts that one query checks just before they are cancelled."""
 REASON = "The order was taken back by its sender."
 
 
@@ -218,8 +220,13 @@ class Undo:
         left = [each for each in unused if not each.cancelled and (keys is None or each.key in keys)]
         wanted = {each.key for each in left}
         named = {row.key: names_of(row, run.path) async for row in run.rows() if row.key in wanted} if wanted else {}
-        for each in left:
-            yield _Job(each.key, each.task_id, named.get(each.key, Names()), None, draft=True)
+        for start in range(0, len(left), _CHECKED):
+            block = left[start : start + _CHECKED]
+            # Another run may have recorded a draft since it was noted: the query reads all orders.
+            recorded = await run.recorded([each.task_id for each in block])
+            for each in block:
+                if each.task_id not in recorded:
+                    yield _Job(each.key, each.task_id, named.get(each.key, Names()), None, draft=True)
 
     async def _cancel(self, run: Run, job: "_Job", reason: str) -> tuple[str, UndoneOrder]:
         """Cancel one task, and record the result; returns the name of its list in `Undone`.

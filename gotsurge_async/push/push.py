@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from msgspec import Struct
 
 from gotsurge_async import codec
-from gotsurge_async.after.lookup import find_unused_drafts
+from gotsurge_async.after.lookup import find_own_drafts
 from gotsurge_async.api.endpoints import CHUNK, PLATFORM_TASKS_LIST
 from gotsurge_async.calls.create import (
     Created,
@@ -348,8 +348,7 @@ class Push:
         )
 
     async def _find_drafts(self, run: Run, keys: Collection[str]) -> dict[str, str]:
-        drafts = {draft.key: draft.task_id for draft in await find_unused_drafts(self._gs, run, keys)}
-        return await run.adoptable(drafts)
+        return await run.adoptable(await find_own_drafts(self._gs, run, keys))
 
     async def _finish(self, run: Run, sender: "TwoPhaseSender", watch: BrakeWatch) -> None:
         """Finish orders that an earlier process left drafted, or broadcast."""

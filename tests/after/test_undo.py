@@ -7,7 +7,7 @@ import pytest
 from gotsurge_async import Money
 from gotsurge_async.bulk import Mode, OrderState, Push, Undo
 from gotsurge_async.errors import OutcomeUnknown, Unauthorized, UsageError
-from gotsurge_async.ledger import RunHeld, RunState
+from gotsurge_async.ledger import OrderOutcome, RunHeld, RunState
 from gotsurge_async.simulator import Fault
 from tests.support.orders import order, orders
 from tests.support.pushes import place
@@ -151,6 +151,29 @@ async def test_drafts_of_a_later_run_are_not_those_of_an_earlier_one(tmp_path: P
             await Push(here.gs, here.ledger, mode=Mode.TWO_PHASE).send(run)
         undone = await Undo(here.gs, here.ledger).undo(later, drafts=True)
         assert (len(undone.drafts), len(undone.cancelled), undone.unused_drafts) == (4, 2, 0)
+
+
+@pytest.mark.parametrize("noted", [False, True])
+async def test_no_recorded_draft_of_another_key_is_cancelled(tmp_path: Path, noted: bool) -> None:
+    """A draft with the tracking id of a lost one may be recorded for another key, also after it was noted as unused."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.create", when="before", kind="reset", times=1))
+        earlier = await here.push([order("T")], mode=Mode.TWO_PHASE)
+        push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
+        async with (await push.load_orders([order("T")], key=lambda _: "B"))[0] as later:
+            await later.start()
+            (mine,) = await later.claim([each.id async for page in later.pending() for each in page])
+            (draft,) = (await here.gs.platform.drafts.create([order("T")])).tasks
+            if noted:
+                async with await here.ledger.hold(earlier) as run:
+                    await run.note_unused([("T", draft.id)])
+            await later.record([OrderOutcome(mine, OrderState.DRAFTED, draft.id)])
+        undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
+        assert ([each.key for each in undone.cancelled], undone.drafts) == (["T"], ())
+        assert (await here.gs.platform.tasks.get(draft.id)).current_status == "pending_broadcast"
+        async with await here.ledger.hold(later.id) as later:
+            await push.send(later)
+        assert await here.states(later.id) == {"B": OrderState.CREATED}
 
 
 async def test_what_went_out_is_not_cancelled_as_an_unused_draft(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async import Limits, RetryPolicy, Timeouts
+from gotsurge_async import Limits, Money, RetryPolicy, Timeouts
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
-from tests.support.orders import orders
+from tests.support.orders import order, orders
+from tests.support.pushes import place
 
 PATIENT = RetryPolicy(attempts=12, base=0.001, cap=0.01)
 
@@ -84,3 +85,31 @@ async def test_direct_names_what_it_does_not_know(tmp_path: Path, count: int) ->
     states, simulator = await push_through(tmp_path, Mode.DIRECT, count, 0.1)
     in_doubt = judge(states, simulator, count)
     assert 0 < len(in_doubt) < count / 2
+
+
+@pytest.mark.parametrize("dates", ["z", "fraction"])
+@pytest.mark.parametrize(
+    ("cents", "key", "adopted"), [(500, "K", True), (500, "B", True), (900, "K", False), (900, "B", False)]
+)
+async def test_only_a_draft_with_the_order_s_content_is_adopted(
+    tmp_path: Path, dates: str, cents: int, key: str, adopted: bool
+) -> None:
+    """A second draft is refused: the first one is the order's, or that of a cheaper order with its tracking id."""
+    create = "platform.drafts.create"
+    async with place(tmp_path, tracking_id_unique="drafts-too", dates=dates) as here:
+        here.simulator.order_fault(Fault(operation=create, when="after", kind="reset", times=1))
+        here.simulator.order_fault(Fault(operation=create, kind="status", status=503, after_calls=1))
+        here.simulator.order_fault(Fault(operation="platform.tasks.list", kind="status", status=503))
+        first = await here.push([order("K")], mode=Mode.TWO_PHASE)
+        assert await here.states(first) == {"K": OrderState.PENDING}
+        here.simulator.clear_faults()
+        here.simulator.order_fault(Fault(operation=create, when="before", kind="reset", times=1))
+        push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
+        changed = order("K", price=Money.of(cents // 100, "SGD"))
+        run, _ = await push.load_orders([changed], key=lambda _: key)
+        async with run:
+            await push.send(run)
+        (task,) = here.simulator.tasks()
+        assert await here.states(run.id) == {key: OrderState.CREATED if adopted else OrderState.REFUSED}
+        assert await here.tasks(run.id) == {key: task["id"] if adopted else ""}
+        assert task["draft"] is not adopted

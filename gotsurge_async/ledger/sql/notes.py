@@ -14,9 +14,8 @@ from msgspec import Struct, structs
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import IllegalTransition, LedgerClosed, LedgerError
 from gotsurge_async.ledger.locks import RunLock
-from gotsurge_async.ledger.sql import pages, runs
+from gotsurge_async.ledger.sql import marks, pages, runs
 from gotsurge_async.ledger.sql.chunks import PAGE, PLACES, Chunk, by_chunk, chunks_of, clean, each_page, load, number_of
-from gotsurge_async.ledger.sql.marks import chunks_in
 from gotsurge_async.ledger.sql.pages import owners_of, owners_of_keys, take_key
 from gotsurge_async.ledger.sql.store import Store, reads, writes
 from gotsurge_async.ledger.states import (
@@ -156,7 +155,7 @@ class Notes(HeldRun):
     @writes
     def _remark(self, db: Database, now: int, remarks: Sequence[Remark]) -> None:
         by_id = {remark.id: remark for remark in remarks}
-        for chunk, places in chunks_in(db, self._held, by_id):
+        for chunk, places in marks.chunks_in(db, self._held, by_id):
             for place in places:
                 remark = by_id[number_of(chunk.id, place)]
                 if chunk.state(place) is remark.state:
@@ -192,7 +191,7 @@ class Notes(HeldRun):
     @writes
     def note_unchanged(self, db: Database, now: int, ids: Sequence[int]) -> None:
         """Note that orders do not differ from those that their keys were pushed with."""
-        for chunk, places in chunks_in(db, self._held, ids):
+        for chunk, places in marks.chunks_in(db, self._held, ids):
             for place in places:
                 if chunk.state(place) is OrderState.CHANGED:
                     chunk.move(place, OrderState.ALREADY_PUSHED)
@@ -255,7 +254,7 @@ class Notes(HeldRun):
     @writes
     def lose_drafts(self, db: Database, now: int, ids: Sequence[int]) -> None:
         """Note that a draft with an unknown id may exist of each order; no driver knows of it."""
-        for chunk, places in chunks_in(db, self._held, ids):
+        for chunk, places in marks.chunks_in(db, self._held, ids):
             for place in places:
                 chunk.note(place, lost_drafts=chunk.lost_drafts(place) + 1)
             chunk.save(db, now)
@@ -278,8 +277,7 @@ class Notes(HeldRun):
     def note_unused(self, db: Database, now: int, drafts: Sequence[tuple[str, str]]) -> None:
         """Note drafts, passed as key and task id, that will never be broadcast; a noted one stays as it is.
 
-        Left out is a draft that may be that of another run that has the key now: the one that is recorded there, or any
-        while none is.
+        Left out is the recorded draft of another run that has the key now, or any while that run has none recorded.
         """
         run = self._held
         owners = db.rows("keys", environment=run.environment, keys=db.listed({key for key, _ in drafts}))
@@ -295,6 +293,11 @@ class Notes(HeldRun):
             if key not in owned or owned[key] not in (None, task_id)
         ]
         db.insert("add_unused", rows)
+
+    @reads
+    def recorded(self, db: Database, task_ids: Sequence[str]) -> frozenset[str]:
+        """Those of some tasks that are recorded for an order, in any run. The query reads all orders."""
+        return frozenset(marks.recorded(db, self._held.environment, task_ids))
 
     @writes
     def unused_cancelled(self, db: Database, now: int, task_ids: Sequence[str]) -> None:
@@ -318,7 +321,7 @@ class Notes(HeldRun):
             The orders that were written off. One that is no longer created, or has another task, is left as it is.
         """
         done: list[int] = []
-        for chunk, places in chunks_in(db, self._held, tasks):
+        for chunk, places in marks.chunks_in(db, self._held, tasks):
             metas = load(db, [chunk.id], tasks=False, bodies=True)[chunk.id].metas
             for place in places:
                 order = number_of(chunk.id, place)
@@ -350,7 +353,7 @@ class Notes(HeldRun):
         """
         db.script("admitting")
         done: list[int] = []
-        for chunk, places in chunks_in(db, self._held, tasks):
+        for chunk, places in marks.chunks_in(db, self._held, tasks):
             whole = load(db, [chunk.id], tasks=False, bodies=True)[chunk.id]
             for place in places:
                 order, key = number_of(chunk.id, place), whole.metas[place].key
