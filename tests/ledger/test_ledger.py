@@ -155,7 +155,7 @@ async def test_a_held_run_is_not_given_away(ledger: Ledger, where: str, clock: T
 
 async def test_a_run_that_does_not_exist_is_named(ledger: Ledger, tmp_path: Path) -> None:
     """Asking for an unknown run says so, and leaves no lock file."""
-    with pytest.raises(NoSuchRun, match="has no run r-1"):
+    with pytest.raises(NoSuchRun, match="has no run with the id r-1"):
         await ledger.hold("r-1")
     with pytest.raises(NoSuchRun):
         await ledger.run("r-1")

@@ -258,7 +258,7 @@ async def _simulated(
         try:
             await gs.sign_in(key.code)
         except OutcomeUnknown as error:
-            text = f"the simulator at {parts.netloc} does not answer its sign-in: {again}"
+            text = f"the simulator at {parts.netloc} does not answer the sign-in: {again}"
             raise Unreachable(f"{text} ({error})", error.explain_code) from None
         except CallError as error:
             error.add_note(f"the simulator at {parts.netloc} does not sign in: {again}")

@@ -169,7 +169,7 @@ def one(db: Database, run_id: str) -> RunInfo:
     """One run; raises NoSuchRun."""
     rows = db.rows("run", id=run_id)
     if not rows:
-        raise NoSuchRun(f"has no run {run_id}")
+        raise NoSuchRun(f"has no run with the id {run_id}")
     return info_of(rows[0])
 
 

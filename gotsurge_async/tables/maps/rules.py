@@ -364,7 +364,7 @@ def _phone_reader(sample: str) -> Step:
 
     region = phones.region_of(sample) if _PHONE_SAMPLE.fullmatch(sample) else None
     if region is None and sample != "+":
-        why = f'"{sample}" is not a valid sample of a phone number: put a space after the country code: +65 61234567'
+        why = f'"{sample}" is not a phone number with a country code and a space, such as +65 61234567'
         raise Misread(why, "E231")
 
     def international(text: str) -> str:

@@ -108,7 +108,7 @@ def test_a_simulator_that_does_not_answer_its_sign_in_is_not_reached(shell: Shel
     shell.simulator.order_fault(Fault(operation="auth.exchange", when="after", kind=kind))
     file = write_orders(shell.folder / "orders.csv", ["A"])
     done = shell.call("push", file, "--out", shell.folder / "out")
-    assert (done.exit_code, "does not answer its sign-in" in done.stderr) == (8, True), done.output
+    assert (done.exit_code, "does not answer the sign-in" in done.stderr) == (8, True), done.output
 
 
 @pytest.mark.parametrize("planned", [False, True], ids=["planned without", "planned with"])

@@ -300,7 +300,7 @@ def test_a_zero_that_people_dial(sample: str, text: str, wanted: str) -> None:
 @pytest.mark.parametrize("sample", ["", "61234567", "+6561234567", "65 61234567", "+65 x", "+999 1234567"])
 def test_what_is_no_sample_of_a_phone_number(sample: str) -> None:
     """The message says what to write."""
-    with pytest.raises(ValueError, match="put a space after the country code"):
+    with pytest.raises(ValueError, match="with a country code and a space"):
         phone_style(sample)
 
 
