@@ -162,7 +162,7 @@ def test_maps_are_equal_if_their_rules_are() -> None:
         ('[dates]\n"*" = { like = "31/12/2030 23:59", zone = "SGT" }', 'time zone "SGT" is not known'),
         ('[dates]\n"*" = { minutes_later = "1" }', 'minutes_later = 60, not {.*"1"}'),
         ('[numbers]\nprice = "12"', "m.toml: numbers: price: .*write 1234.56"),
-        ('[phones]\n"*" = "61234567"', "m.toml: phones: .*put a space after the country code"),
+        ('[phones]\n"*" = "61234567"', "m.toml: phones: .*with a country code and a space"),
         ('[values]\nservice_type = "ftl"', 'values: service_type: write field = .*what is meant" }, not "ftl"$'),
         ('[values.nope]\nA = "b"', 'values nope": there is no field "nope"'),
         ('[clean]\n"*" = "trimm"', 'clean: .*: "trimm" is not one of spaces, unquote, pad6, upper, lower$'),

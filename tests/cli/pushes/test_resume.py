@@ -106,7 +106,7 @@ def test_there_may_be_no_last_run(shell: Shell) -> None:
     shell.run("push", Path("/dev/null"), "--format", "csv", "--simulate", *shell.ledger, "--out", shell.folder / "out")
     shell.push("A")
     done = shell.run("resume", "--last", *shell.ledger, "--env", "sandbox", GOTSURGE_BEARER_TOKEN="token")
-    assert (done.exit_code, "no run of sandbox" in done.stderr) == (2, True)
+    assert (done.exit_code, "no run in sandbox" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("command", ["reconcile", "undo", "resume"])
