@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 log: logging.Logger = logging.getLogger(__name__)
 
 _BLOCK = 500
-_CLOCKS = timedelta(minutes=1)
-"""The most by which the clocks of the service and of the ledger's machines differ."""
+_CLOCKS = timedelta(days=1)
+"""More than the clocks of the service and of this machine differ, even if one has the wrong time zone."""
 
 
 class ReconciledOrder(Struct, frozen=True, kw_only=True):
@@ -344,9 +344,9 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
     """The conclusion from an order's tasks; in doubt if they prove nothing.
 
     A task that has only the order's name may be an earlier order's. So it neither frees the key, nor settles the order
-    if it is over and began before the run.
+    if it is over and began before the run, except one that an older copy of the ledger may have lacked.
     """
-    if not row.task_id:
+    if not row.task_id and not (row.error or "").startswith(LOST):
         earlier, tasks = tasks, [task for task in tasks if not _is_earlier(task, run)]
         if not tasks:
             return _in_doubt(row, earlier, f"{listed(earlier)} is of its name, but older than its run")

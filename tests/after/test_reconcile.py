@@ -119,11 +119,30 @@ async def test_a_task_that_was_over_before_the_run_proves_nothing(tmp_path: Path
         (earlier,) = (await here.gs.tasks.create(orders(1))).tasks
         here.simulator.move(earlier.id, status, through=True)
         await here.push([order("T-9")])  # the ledger is not new: nothing is looked up before it sends
-        here.clock.ahead += timedelta(minutes=2)
+        here.clock.ahead += timedelta(days=2)
         run_id = await here.lose(orders(1), when="before")
         (doubt,) = (await Reconciler(here.gs, here.ledger).reconcile(run_id)).in_doubt
         assert "older than its run" in doubt.reason
         assert doubt.task_ids == (earlier.id,)
+
+
+@pytest.mark.parametrize(("error", "fast_by"), [(LOST, timedelta(days=2)), (None, timedelta(hours=12))])
+async def test_an_older_task_proves_that_an_order_was_created(
+    tmp_path: Path, error: str | None, fast_by: timedelta
+) -> None:
+    """An older copy of the ledger may have lacked it; and this machine's clock may be fast."""
+    async with place(tmp_path) as here:
+        (own,) = (await here.gs.tasks.create(orders(1))).tasks
+        here.simulator.move(own.id, "complete", through=True)
+        await here.push([order("T-9")])
+        here.clock.ahead += fast_by
+        run_id = await here.lose(orders(1), when="before")
+        if error is not None:
+            async with await here.ledger.hold(run_id) as run:
+                (row,) = [row async for row in run.rows()]
+                await run.remark([Remark(row.id, OrderState.IN_DOUBT, error=error)])
+        (created,) = (await Reconciler(here.gs, here.ledger).reconcile(run_id)).created
+        assert created.task_id == own.id
 
 
 async def test_an_unused_draft_proves_nothing(tmp_path: Path) -> None:
