@@ -77,9 +77,10 @@ class Run(Notes):
 
         A key that is created or in doubt in another run is already pushed. One that only waits, or only has a draft,
         in a run that no process holds is taken over from it (that row is ``superseded``). If it is the same order, in
-        two-phase mode, its recorded draft comes along, also if it may have been broadcast: this run then reads and
-        broadcasts that draft, by the same id. What such a run was sending in direct mode when it ended is in doubt from
-        now on. With a key twice in the run nothing is admitted: see ``Admission.doubled``, and ``discard``.
+        two-phase mode, a draft that this account recorded comes along, also if it may have been broadcast: this run
+        then reads and broadcasts that draft, by the same id. What such a run was sending in direct mode when it ended
+        is in doubt from now on. With a key twice in the run nothing is admitted: see ``Admission.doubled``, and
+        ``discard``.
 
         Args:
             source_sha256: the digest of the source, if it is known only now.

@@ -455,7 +455,7 @@ def _unused_by_key(db: Database, block: Sequence[_Contest]) -> dict[tuple[int, s
 def doubtful_rivals(db: Database, run: Held) -> list[str]:
     """The runs that hold a key of our loading orders in doubt, with a task that can be read.
 
-    Left out are keys of the same order in two-phase mode: this run inherits the draft, and reads it when it is sent.
+    Left out are keys of the same order in two-phase mode: a run of the same account inherits the draft, and reads it.
     """
     rivals: set[str] = set()
     for block in contested(db, run):
