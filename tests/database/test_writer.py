@@ -57,6 +57,27 @@ async def test_a_lone_job_does_not_wait_for_company(db: Counting, path: Path, mo
     await writer.close()
 
 
+async def test_a_group_of_which_one_fails_stays_a_group(
+    db: Counting, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is tried alone then, and the next job waits for the others all the same."""
+    waits: list[int] = []
+    whole = Writer._gather
+
+    def gather(writer: Writer, seen: int, quiet: int) -> None:
+        waits.extend([] if seen else [db.commits])
+        whole(writer, seen, quiet)
+
+    writer = writing(db, path)
+    group = (writer.run(lambda c, n=n: put(c, n)) for n in (1, 1, 2))  # type: ignore[misc]
+    await asyncio.gather(*group, return_exceptions=True)
+    monkeypatch.setattr(Writer, "_gather", gather)
+    await writer.run(lambda c: put(c, 3))
+    assert len(waits) == 1
+    assert numbers(path) == [1, 2, 3]
+    await writer.close()
+
+
 async def test_callers_in_two_groups_become_one(db: Counting, path: Path) -> None:
     """Callers that came during the commit of others share the next ones with them, and do not alternate for ever."""
     writer = writing(db, path)

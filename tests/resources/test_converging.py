@@ -127,11 +127,12 @@ async def test_what_cannot_be_updated_is_not_sent(changes: dict[str, Any], reaso
         {"total_item_weight": float("inf")},
         {"to_address": Address(latitude=float("nan"), longitude=1.0)},
         {"price": Money.of("5", "SGD"), "min_price": Money.of("5", "USD")},
+        {"price": 500_000},
         {"client_time_utc": datetime(2026, 1, 1)},  # noqa: DTZ001
     ],
 )
 async def test_values_that_are_none_are_invalid_data(changes: dict[str, Any]) -> None:
-    """No finite number, two currencies, and a time without a zone are refused, and never sent as null."""
+    """No finite number, two currencies or none, and a time without a zone are refused, and never sent as null."""
     async with client([]) as (gs, transport):
         with pytest.raises(InvalidData):
             await gs.platform.tasks.update("t", version_rev="0-a", **changes)

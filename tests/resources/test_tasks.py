@@ -68,6 +68,15 @@ async def cancelled(script: list[Scripted]) -> tuple[str | None, list[str]]:
     return done.message, calls(transport.sent)
 
 
+async def test_a_cancel_is_one_call_when_it_is_accepted() -> None:
+    """The reason goes out, and the service's message comes back; an answer without a body has none."""
+    async with client([answer({"message": "done"})]) as (gs, transport):
+        assert (await gs.tasks.cancel("t-1", reason=REASON)).message == "done"
+    assert json.loads(transport.sent[0].body or b"") == {"reason": REASON}
+    for empty in (answer(None, 204), answer(b"")):
+        assert await cancelled([empty]) == (None, [CANCEL])
+
+
 @pytest.mark.parametrize(
     "first", [answer({}, 400), answer({}, 409), answer({}, 422), MaybeSent("lost"), answer({}, 500), answer(b"{")]
 )
