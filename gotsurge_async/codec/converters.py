@@ -42,8 +42,13 @@ class Unfit(ValueError):
         return [Problem(f"{step}{'' if path[:1] in ('', '[') else '.'}{path}", text) for path, text, _ in self.problems]
 
 
-def converter(structs: Structs, *, strict: bool) -> "cattrs.Converter":
-    """A converter of plain values, and of the structs of usual answers; ``strict``: it checks users' values."""
+def converter(
+    structs: Structs, *, strict: bool, in_utc: Callable[[datetime], datetime] = read_utc
+) -> "cattrs.Converter":
+    """A converter of plain values, and of the structs of usual answers; ``strict``: it reports every fault.
+
+    ``in_utc`` makes a time in UTC of one that may have no zone.
+    """
     import cattrs
 
     made = cattrs.Converter()
@@ -51,7 +56,7 @@ def converter(structs: Structs, *, strict: bool) -> "cattrs.Converter":
         made.register_structure_hook(kind, _leaf(words, kind, *([int] if kind is float else [])))
     thousandths = _leaf("a whole number of thousandths of a cent", int, then=lambda value: as_given(value, ""))
     made.register_structure_hook(Money, thousandths)
-    made.register_structure_hook(datetime, _moment(utc if strict else read_utc))
+    made.register_structure_hook(datetime, _moment(in_utc))
     made.register_structure_hook_func(lambda hint: hint is Any, lambda value, _: value)
     made.register_structure_hook_func(lambda hint: _origin(hint) is dict, _leaf("an object", dict))
     made.register_structure_hook_factory(_is_open_enum, lambda cls: _leaf("text", str, then=cls))
@@ -60,7 +65,7 @@ def converter(structs: Structs, *, strict: bool) -> "cattrs.Converter":
         lambda hint: made.get_structure_hook(next(kind for kind in typing.get_args(hint) if kind is not type(None))),
     )
     made.register_structure_hook_factory(lambda hint: _origin(hint) is tuple, lambda hint: _listed(hint, made))
-    made.register_structure_hook_factory(is_model, lambda cls: _Reader(cls, made, structs, strict).hook)
+    made.register_structure_hook_factory(is_model, lambda cls: _Reader(cls, made, structs, strict, in_utc).hook)
     made.register_structure_hook(Receipt, receipt_hook())
     made.register_unstructure_hook(Money, lambda value: value.millicents)
     made.register_unstructure_hook_factory(
@@ -136,7 +141,7 @@ def _listed(hint: Any, made: "cattrs.Converter") -> Hook:
 class _Reader:
     """Reads one class: usual answers by its compiled hook, all others field by field."""
 
-    def __init__(self, cls: Any, made: "cattrs.Converter", structs: Structs, strict: bool) -> None:
+    def __init__(self, cls: Any, made: "cattrs.Converter", structs: Structs, strict: bool, in_utc: Hook) -> None:
         self._cls, self._strict, self._struct = cls, strict, structs.of(cls)
         self._hook_of = made.get_structure_hook
         self._names = frozenset(field.name for field in fields_of(cls))
@@ -148,7 +153,6 @@ class _Reader:
             )
             for field in fields_of(cls)
         ]
-        in_utc = utc if strict else read_utc
         self.hook = reading_hook(cls, structs, made.get_structure_hook, self._otherwise, id_of, in_utc)
 
     def _otherwise(self, value: Any) -> Any:
@@ -333,8 +337,10 @@ def _writing() -> "cattrs.Converter":
 
 USUAL = Structs({})
 READING: "cattrs.Converter" = cast("cattrs.Converter", _Made(lambda: converter(USUAL, strict=False)))
-checking: "cattrs.Converter" = cast("cattrs.Converter", _Made(lambda: converter(USUAL, strict=True)))
+checking: "cattrs.Converter" = cast("cattrs.Converter", _Made(lambda: converter(USUAL, strict=True, in_utc=utc)))
 """Checks what users give, and makes plain values from models."""
+OWN: "cattrs.Converter" = cast("cattrs.Converter", _Made(lambda: converter(USUAL, strict=True)))
+"""Reads our own text, such as an order in the ledger; a time in it that has no zone is in UTC."""
 
 writing: "cattrs.Converter" = cast("cattrs.Converter", _Made(_writing))
 """Makes from a model what msgspec writes as the plain values that ``checking`` makes from it: see `struct_hook`."""

@@ -11,6 +11,7 @@ import msgspec
 
 from gotsurge_async.codec.compiled import Structs
 from gotsurge_async.codec.converters import (
+    OWN,
     READING,
     USUAL,
     Unfit,
@@ -296,8 +297,11 @@ def structure(tree: Any, cls: type[T], by: "cattrs.Converter" = checking) -> T:
 
 
 def parse(text: bytes, cls: type[T]) -> T:
-    """Read our own JSON text, such as an order in the ledger: as strict as `structure`, with the same errors."""
-    return structure(decode_plain(text), cls)
+    """Read our own JSON text, such as an order in the ledger, with the errors of `structure`.
+
+    A time that has no zone is in UTC: a ledger of an earlier version may contain such times.
+    """
+    return structure(decode_plain(text), cls, OWN)
 
 
 def encode(value: Any) -> bytes:

@@ -285,6 +285,17 @@ def test_nothing_that_a_user_gives_is_coerced(field: str, value: Any, message: s
         codec.parse(msgspec.json.encode(tree), TaskBatch)
 
 
+@pytest.mark.parametrize("more", [{}, {"undocumented": 1}])
+def test_only_our_own_text_may_have_a_time_without_a_zone(more: dict[str, int]) -> None:
+    """A ledger of an earlier version may have one, which is in UTC; in a user's value it is a fault."""
+    made = order(extra=more)
+    tree = json.loads(codec.encode(made))
+    tree["from_time_window"] = {name: time.rstrip("Z") for name, time in tree["from_time_window"].items()}
+    assert codec.parse(msgspec.json.encode(tree), Order) == made
+    with pytest.raises(InvalidData, match="has no time zone"):
+        codec.structure(tree, Order)
+
+
 def test_every_fault_is_listed_with_its_path() -> None:
     """Checking goes on after the first fault: lists, nested objects and missing fields each give a line."""
     tree = json.loads(codec.encode(order()))

@@ -1,5 +1,6 @@
 """An older copy of the ledger, or none: whatever was sent since, every order is live exactly once in the end."""
 
+import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import pytest
 
 from gotsurge_async.after import reconcile
-from gotsurge_async.bulk import OrderState
+from gotsurge_async.after.lookup import Names, names_of
+from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.models.answers import Task
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.simulator import Fault
@@ -157,6 +159,26 @@ def test_another_key_column_and_a_map_are_read(shell: Shell) -> None:
     code, summary, _ = pushed(shell, table, *words)
     assert (code, summary["already_pushed"]) == (0, 1)
     assert live(shell) == ["A", "B"]
+
+
+def test_times_without_a_zone_cost_no_other_name(shell: Shell) -> None:
+    """The lost order has all names that its file contains, and the run can be undone."""
+    shell.push("A")
+    back_up(shell)
+    table = shell.folder / "local.csv"
+    table.write_text(f"{HEADER},invoice_number\n{ROW.format(key='B').replace('Z', '')},INV-B\n")
+    code, summary, said = pushed(shell, table, "--timezone", "Asia/Singapore")
+    assert code == 0, said
+    put_back(shell)
+    accept(shell)
+
+    async def names() -> list[Names]:
+        async with await Ledger.look(shell.folder / "ledger.db") as ledger:
+            return [names_of(row) async for row in ledger.rows(summary["run"])]
+
+    (mine,) = asyncio.run(names())
+    assert (mine.identity, mine.from_time_window is None) == (("B", "INV-B"), False)
+    assert shell.call("undo", summary["run"]).exit_code == 0
 
 
 def test_what_was_in_doubt_is_in_doubt_and_can_be_resolved(shell: Shell) -> None:
