@@ -145,7 +145,8 @@ def _numbers(db: Database, run: Held, count: int, *, spare: int) -> Sequence[int
     allotted = sorted(each for (each,) in db.rows("allot", n=number))
     # One number is the last of a row of them; several are themselves, with others' between them.
     numbers = allotted if len(allotted) == number else [*range(allotted[-1] - number + 1, allotted[-1] + 1)]
-    db.committed.append(partial(run.spare.extend, numbers[count:]))
+    # In place of the spares of an earlier claim in this transaction, which are less than these numbers.
+    db.committed.append(partial(run.spare.__setitem__, slice(None), numbers[count:]))
     return numbers[:count]
 
 

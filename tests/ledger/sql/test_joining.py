@@ -124,6 +124,23 @@ async def test_chunks_of_several_programs_have_different_numbers(ledger: Ledger,
     assert_sound(where)
 
 
+async def test_claims_of_one_transaction_are_followed_by_greater_numbers(ledger: Ledger) -> None:
+    """Each of two claims one after the other allots numbers for later claims; only those of the second are used."""
+    run = await sending(ledger)
+
+    def both(db: Database) -> list[int]:
+        parts = [[order(line)] for line in (1, 2)]
+        chunks = [add(db, run._held, [part], 0, compact=False, claimed=OrderState.SENDING)[0] for part in parts]
+        return [number for chunk in chunks for number in chunk.numbers]
+
+    numbers = await ledger.write(both)
+    for line in range(3, 3 + 2 * SPARE):
+        (number,) = await run.join([order(line)])
+        assert isinstance(number, int)
+        numbers.append(number)
+    assert numbers == sorted(numbers)
+
+
 async def test_a_run_that_is_not_sent_is_not_joined(ledger: Ledger) -> None:
     """Of one that was taken over by another process nothing changes."""
     run = await sending(ledger)
