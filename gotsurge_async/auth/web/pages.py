@@ -129,8 +129,9 @@ class SignInPages:
         }
         handler = pages.get((request.method, page))
         if handler is None:
-            known = any(name == page for _, name in pages)
-            return _page(405 if known else 404, "Nothing here", "There is no such page.")
+            methods = ", ".join(method for method, name in pages if name == page)
+            answer = _page(405 if methods else 404, "Nothing here", "There is no such page.")
+            return attrs.evolve(answer, headers=(*answer.headers, ("Allow", methods))) if methods else answer
         return await handler(request)
 
     async def start(self, request: WebRequest) -> WebAnswer:

@@ -162,13 +162,20 @@ async def test_pages_are_guarded(service: Partner, session: aiohttp.ClientSessio
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize(("method", "page", "status"), [("POST", "start", 405), ("GET", "nothing", 404)])
+@pytest.mark.parametrize(
+    ("method", "page", "status", "allowed"),
+    [
+        ("POST", "start", 405, "GET"),
+        ("PUT", "receive-session", 405, "GET, POST"),
+        ("GET", "nothing", 404, None),
+    ],
+)
 async def test_other_pages_are_not_there(
-    service: Partner, session: aiohttp.ClientSession, method: str, page: str, status: int
+    service: Partner, session: aiohttp.ClientSession, method: str, page: str, status: int, allowed: str | None
 ) -> None:
-    """Another page, or another verb, is refused."""
+    """Another page, or another method, is refused; the answer names the methods of a page."""
     async with session.request(method, service.url(page)) as answer:
-        assert answer.status == status
+        assert (answer.status, answer.headers.get("Allow")) == (status, allowed)
 
 
 def test_the_redirect_url_is_a_url(simulator: Simulator) -> None:
