@@ -290,8 +290,8 @@ class _ResultFile:
         self._rows: Rows | None = None
         if run.columns is not None:
             self._rows = rows_of(form, self._file.stream)
-            self._rows.put([[*run.columns, *FEEDBACK]])
             at_end.callback(self._rows.end)  # if the file is not put in place
+            self._rows.put([[*run.columns, *FEEDBACK]])
 
     def put(self, rows: Iterable[tuple[OrderRow, Word]], ledger: str) -> None:
         """Write rows with their outcomes; ``ledger`` is named in the error for a damaged one."""

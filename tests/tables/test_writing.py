@@ -1,6 +1,7 @@
 """Result files are written as their source was, and read again the same."""
 
 import csv
+import gc
 import io
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from gotsurge_async.ledger import OrderState, RunInfo, word_of
 from gotsurge_async.push.load import Loader
 from gotsurge_async.tables import ColumnMap, FileMap, Form
 from gotsurge_async.tables.formats import lines
-from gotsurge_async.tables.writing import csv_text, defused, ending_of
+from gotsurge_async.tables.writing import _BookRows, csv_text, defused, ending_of
 from tests.support.order_forms import CELLS, NOW
 from tests.tables.kit import read, table
 
@@ -138,6 +139,23 @@ async def test_an_in_doubt_workbook_is_filled_in(tmp_path: Path) -> None:
         path.write_bytes(b"PK\x03\x04 no workbook")
         with pytest.raises(ConfigError, match="is damaged"):
             await read_resolutions(ledger, info.id, path)
+
+
+async def test_a_workbook_whose_header_fails_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It writes nothing later, when it is collected and its file is closed."""
+    later: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda ignored: later.append(ignored.exc_value))
+
+    def full(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_BookRows, "put", full)
+        with pytest.raises(ConfigError, match="the disk is full"):
+            await results(tmp_path, workbook(list(CELLS), list(CELLS.values())), "orders.xlsx")
+    gc.collect()
+    assert later == []
+    assert [*(tmp_path / "out").iterdir()] == []
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+65", "-1", "@SUM(A1)", "\tx", "\r=1"])
