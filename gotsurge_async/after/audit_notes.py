@@ -248,11 +248,11 @@ class Notes:
         return {task_id for (task_id,) in self._select("SELECT task_id FROM orders WHERE live AND task_id", task_ids)}
 
     def live_named(self, tracking_ids: Sequence[str]) -> dict[str, list[LiveTask]]:
-        """The live tasks that have some tracking ids, by these."""
+        """The live tasks that have some tracking ids, by tracking id."""
         return _grouped(self._select(_LIVE_NAMED, tracking_ids))
 
     def live_twice(self) -> dict[str, list[LiveTask]]:
-        """The live tasks that share a tracking id, by this."""
+        """The live tasks that share a tracking id, by tracking id."""
         return _grouped(
             self._db.execute(
                 f"{_LIVE_NAMED} IN (SELECT tracking_id FROM tasks WHERE live GROUP BY tracking_id "  # noqa: S608

@@ -74,7 +74,7 @@ class Shared(Protocol):
 
 
 class Turns:
-    """Turns, evenly spaced, at a rate of so many a second."""
+    """Turns, evenly spaced, of which there are ``rate`` a second."""
 
     def __init__(self, rate: float, clock: Clock) -> None:
         self._interval = 1.0 / rate

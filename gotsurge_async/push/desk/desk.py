@@ -83,7 +83,7 @@ class Desk:
         most_waiting: the most orders of callers that may wait for a call.
         on_refused_chunk: the treatment of the other orders of a refused call, see `Push`.
         on_outcome: a plain function, called in the event loop with the key and the outcome of each submitted order that
-            this desk sends (another one may), or `accept_older` stopped; after a crash perhaps twice, or elsewhere.
+            this desk sends (another may) or `accept_older` stopped; after a crash perhaps twice, or by another process.
         new_ledger, register: see `Push`.
 
     Raises:

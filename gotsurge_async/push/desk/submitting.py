@@ -76,7 +76,7 @@ class Sender:
         self._spawn = spawn
         self._wake = asyncio.Event()
         self._in_hand: dict[int, Submitted] = {}
-        self._reported: set[int] = set()  # orders that the ledger did not have as reported then
+        self._reported: set[int] = set()  # orders whose outcome was reported, and not noted in the ledger yet
         self._ended: WeakValueDictionary[str, asyncio.Event] = WeakValueDictionary()
         self._failures = 0
         self._not_before = 0.0
