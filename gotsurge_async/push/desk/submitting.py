@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -85,10 +86,11 @@ class Sender:
 
     async def submit(self, made: Order, key: str, payload: bytes, connection: Any) -> None:
         """Add an order to those that will be sent, see `Desk.submit`."""
+        replaced: set[int] = set()
         try:
             orders = await self._orders()
             waiting, recorded = await orders.add(
-                self._runs.account, key, payload, connection, on_replace=self._report_replaced
+                self._runs.account, key, payload, connection, on_replace=partial(self._report_replaced, replaced)
             )
         except LedgerError as error:
             self._runs.failed(error)
@@ -99,6 +101,8 @@ class Sender:
                 "be sent: to be certain, submit it again with the same key"
             )
             raise cancelled from OutcomeUnknown(why, "E907", operation="desk.submit", body=payload)
+        if waiting is not None and connection is None:  # else the caller's transaction may still be undone
+            self._reported -= replaced - {waiting.number} - self._in_hand.keys()
         if recorded is not None:
             was = replayed(_entry(made, key, payload), recorded)
             if isinstance(was, Changed):
@@ -203,7 +207,7 @@ class Sender:
                 ended.set()
             if not cut:  # else `release` lets others take it
                 del self._in_hand[order.number]
-                if len(self._in_hand) == IN_HAND - CHUNK:
+                if len(self._in_hand) == IN_HAND - CHUNK or order.stopped:  # which was no probe of an outage
                     self._wake.set()
 
     async def _look(self, order: Submitted) -> Outcome | None:
@@ -211,6 +215,8 @@ class Sender:
         orders = await self._orders()
         waiting, recorded = await orders.standing(order.key)
         if waiting is None or (waiting.number, waiting.stopped) != (order.number, order.stopped):
+            if waiting is None or waiting.number != order.number:
+                self._reported.discard(order.number)  # it is gone
             raise TakenByAnother("the order is no longer waiting", "E906", operation=OPERATION)
         if order.claimed and recorded is not None and recorded.row.state in WAITING and not is_to_be_sent(recorded):
             await orders.unclaim(order)  # a push of a file took it over, and has ended before it sent it
@@ -222,7 +228,8 @@ class Sender:
         orders = await self._orders()
         if isinstance(outcome, Unprocessed) and not order.claimed:
             raise outcome.error
-        self._failures = 0
+        if not order.stopped:  # else nothing was sent: an outage may last
+            self._failures = 0
         if isinstance(outcome, InDoubt):
             waiting, recorded = await orders.standing(order.key)
             own = waiting is None or waiting.claimed or waiting.stopped > 0
@@ -241,8 +248,9 @@ class Sender:
         self._reported.discard(order.number)
         return True
 
-    def _report_replaced(self, order: Submitted, recorded: Recorded | None) -> None:
-        """Report the outcome of an order before another one replaces it, unless it was reported."""
+    def _report_replaced(self, replaced: set[int], order: Submitted, recorded: Recorded | None) -> None:
+        """Report the outcome of an order before another one replaces it, unless it was reported; add its number."""
+        replaced.add(order.number)
         if order.stopped not in (0, OLDER_COPY) or order.number in self._reported:
             return
         if (outcome := _outcome_of(order.key, order, recorded)) is not None:

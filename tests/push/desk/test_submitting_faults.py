@@ -10,7 +10,7 @@ import pytest
 from gotsurge_async import Created, InDoubt, Money, Refused, Unprocessed, UsageError, codec
 from gotsurge_async.bulk import Changed, Desk, Ledger, Mode, OrderChanged, OrderState, Push, Run
 from gotsurge_async.errors import ClientClosed
-from gotsurge_async.ledger import LedgerOlder, LedgerUnusable, NewOrder, OrderOutcome
+from gotsurge_async.ledger import OLDER_COPY, LedgerOlder, LedgerUnusable, NewOrder, OrderOutcome
 from gotsurge_async.ledger.sql import joining
 from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.ledger.upkeep.older_copy import accept_older
@@ -311,6 +311,29 @@ async def test_an_order_that_an_older_copy_stopped_is_reported_once(tmp_path: Pa
     assert (service.sent, await waiting(tmp_path)) == (["T-8", "T-9"], (0, 2))
 
 
+async def test_orders_that_an_older_copy_stopped_do_not_end_an_outage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are reported, and those that wait to be sent still probe it one by one."""
+    monkeypatch.setattr("gotsurge_async.push.desk.desk.LINGER", 0.0)  # which no test's clock measures
+    service, clock = Service(lambda _: (_ for _ in ()).throw(NothingSent("no connection"))), ManualClock()
+    threads, heard = Threads(), list[str]()
+    async with desk_of(tmp_path, service, clock=clock, on_outcome=lambda key, _: heard.append(key)) as desk:
+        await desk.submit(order("T-0"))
+        await threads.pass_time(clock, clock.sleep(1), step=1)
+        assert desk._sender._failures
+        there = desk.ledger.submitted("sandbox")
+        for each in orders(30)[1:]:
+            waits, _ = await there.add("", each.tracking_id, codec.encode_order(each)[0])
+            assert waits is not None
+            if each.tracking_id in ("T-1", "T-2"):
+                await there.stop(waits, OLDER_COPY)
+        await threads.pass_time(clock, clock.sleep(60), step=1)
+    assert heard == ["T-1", "T-2"]
+    assert len(service.creates) > 3
+    assert {len(names) for names in service.creates} == {1}
+
+
 @pytest.mark.parametrize("price", [None, OTHER])
 async def test_a_refusal_that_a_process_did_not_report_is_reported_when_it_is_replaced(
     tmp_path: Path, price: Money | None
@@ -326,6 +349,8 @@ async def test_a_refusal_that_a_process_did_not_report_is_reported_when_it_is_re
         await desk.submit(order() if price is None else order(price=price))
         assert heard == [("T-1", Refused)]
         assert isinstance(await desk.outcome("T-1"), Created)
+        await desk.close()
+        assert desk._sender._reported == set()
     assert (heard, service.sent) == ([("T-1", Refused), ("T-1", Created)], ["T-1"])
 
 
