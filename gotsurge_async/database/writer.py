@@ -194,10 +194,7 @@ class Writer:
         self._waiting.append(_Ticket(kind, request, future, after))
         if self._is_idle:
             self._is_idle = False
-            if self._last == 1:  # a lone caller would wait for others in vain
-                self._next()
-            else:
-                self._loop.call_soon(self._next)  # when all of this turn have come
+            self._loop.call_soon(self._next)  # when all of this turn have come
         return future
 
     async def read(self, ask: Callable[[Database], T]) -> T:
