@@ -86,7 +86,7 @@ READING = PRINTING | {
     "template", "map draft", "plan", "status", "ledger check", "audit", "watch", "alerts", "inbox parked",
     "auth status", "doctor",
 }  # fmt: skip
-"""Commands that send nothing and change no ledger, see `only_reads`."""
+"""Commands whose exit code 0 means nothing if their output is lost, see `only_reads`."""
 
 FOLDER_OF = {name: folder for folder, commands in COMMANDS.items() for name in commands}
 _FILES = {

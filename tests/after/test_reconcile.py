@@ -98,18 +98,18 @@ async def test_another_orders_task_is_never_taken(tmp_path: Path) -> None:
         assert [each.key for each in result.in_doubt] == ["another key"]
 
 
-async def test_a_cancelled_task_is_no_proof_where_another_may_be(tmp_path: Path) -> None:
-    """An order found cancelled stays in doubt where an older ledger was gone on with."""
+async def test_an_expired_task_is_no_proof_where_another_may_be(tmp_path: Path) -> None:
+    """An order whose task has expired stays in doubt if an older copy of the ledger was accepted."""
     async with place(tmp_path) as here:
         run_id = await here.lose(orders(1))
         (found,) = [task async for task in here.gs.platform.tasks.list()]
-        here.simulator.move(found.id, "cancelled")
+        here.simulator.move(found.id, "expired")
         async with await here.ledger.hold(run_id) as run:
             (row,) = [row async for row in run.rows()]
             await run.remark([Remark(row.id, OrderState.IN_DOUBT, error=LOST)])
         result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
         assert [each.key for each in result.in_doubt] == ["T-0"]
-        assert not result.cancelled
+        assert not result.created
 
 
 @pytest.mark.parametrize("status", ["cancelled", "expired", "complete"])

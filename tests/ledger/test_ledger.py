@@ -247,7 +247,7 @@ async def test_an_operator_cannot_settle_what_is_known(ledger: Ledger) -> None:
     await bring(run, OrderState.IN_DOUBT)
     with pytest.raises(NoSuchRun, match="no order TRK-7"):
         await ledger.resolve(run.id, {"TRK-7": None}, by="mei")
-    with pytest.raises(NoSuchRun, match="no run r-1"):
+    with pytest.raises(NoSuchRun, match="no run with the id r-1"):
         await ledger.resolve("r-1", {"TRK-1": None}, by="mei")
     await ledger.resolve(run.id, {"TRK-1": "task-1"}, by="mei")
     with pytest.raises(IllegalTransition):

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from gotsurge_async.bulk import Ledger, Mode, OrderState
-from gotsurge_async.ledger import LedgerError, LedgerOlder, OrderOutcome, RunHeld, RunLost
+from gotsurge_async.ledger import LedgerError, LedgerOlder, OrderOutcome, RunHeld, RunLost, TaskTaken
 from gotsurge_async.ledger.run import discard
 from gotsurge_async.ledger.sql import runs
 from gotsurge_async.ledger.upkeep.check import backup
@@ -130,3 +130,17 @@ async def test_two_who_load_at_once_get_numbers_of_their_own(ledger: Ledger, whe
         for run in made:
             assert (await run.admit()).pending == 990
             await run.close()
+
+
+async def test_one_task_is_given_to_one_order_also_in_one_write(ledger: Ledger) -> None:
+    """Of two answers that are recorded together, and give two orders one task, one is refused."""
+    run = await loaded(ledger, orders(40))
+    first, *_, last = await run.claim(await ids(run))
+    await asyncio.gather(ledger.write(lambda _: None), ledger.write(lambda _: None))  # so that the next two share one
+    ended = await asyncio.gather(
+        run.record([OrderOutcome(first, OrderState.CREATED, "task-1")]),
+        run.record([OrderOutcome(last, OrderState.CREATED, "task-1")]),
+        return_exceptions=True,
+    )
+    assert [type(end) for end in ended if end is not None] == [TaskTaken]
+    assert (await run.counts()).created == 1
