@@ -45,6 +45,7 @@ WHOLE = gzip.compress(TEXT.encode())
         *((TEXT.encode(f"{name}-le"), name) for name in ("utf-16", "utf-32")),
         (gzip.compress(TEXT[:HALF].encode()) + gzip.compress(TEXT[HALF:].encode()) + bytes(100), None),  # a.gz b.gz
     ],
+    ids=["cp1252", "latin-1", "utf-16-le", "utf-16-be", "gb18030", "cp437", "utf-16", "utf-32", "packed"],
 )
 def test_an_encoding_that_is_said(data: bytes, encoding: str | None) -> None:
     """Without a mark it must be said; several packed files may stand in one, filled up with zeros."""
@@ -59,6 +60,7 @@ def test_an_encoding_that_is_said(data: bytes, encoding: str | None) -> None:
         *((WHOLE[:cut], "incomplete") for cut in (12, 60, -1)),
         (WHOLE[:-6] + bytes([WHOLE[-6] ^ 1]) + WHOLE[-5:], "damaged"),
     ],
+    ids=["header", "start", "all but the end", "damaged"],
 )
 def test_a_packed_file_that_is_not_whole(data: bytes, word: str) -> None:
     """Its end may hold what matters, and one flipped bit is enough: it is a fault of the whole file."""
