@@ -91,7 +91,7 @@ def test_a_failure_names_the_run(shell: Shell) -> None:
     done += [shell.on_ledger(command, "nothing", "--json") for command in ("status", "results")]
     done.append(shell.on_ledger("resolve", "nothing", "--key", "A", "--not-created", "--by", "me", "--json"))
     for document in map(shell.document, done):
-        assert (document["exit"], "no run nothing" in document["error"]) == (2, True)
+        assert (document["exit"], "no run with the id nothing" in document["error"]) == (2, True)
         assert document["run"] in ("nothing", None)
 
 
