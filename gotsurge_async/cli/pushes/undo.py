@@ -88,6 +88,7 @@ async def take_back(
             info=info,
             counts={"in_doubt": done.in_doubt},
             ledger=place,
+            recorded=any(order.task_id for order in done.doubtful),
             cancelling=done.cancelling,
             open_until=done.open_until,
         )

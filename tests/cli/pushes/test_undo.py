@@ -40,6 +40,15 @@ def test_an_undo_stops_where_nobody_is_signed_in(shell: Shell) -> None:
     assert (done.exit_code, "stopped: " in done.stderr) == (4, True)
 
 
+def test_a_plain_partners_undo_names_no_reading(shell: Shell) -> None:
+    """There is no Task List, and no recorded task: the commands for orders in doubt are those of the push."""
+    shell.simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset"))
+    _, summary = shell.push("A", GOTSURGE_SETTLE="0")
+    document = shell.document(shell.call("undo", summary["run"], "--json"))
+    names = [[command.split()[1] for command in each["next"]] for each in (document, summary)]
+    assert (document["exit"], names) == (3, [["undo", *names[1]], ["resolve", "receive"]])
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 @pytest.mark.parametrize(("words", "answer", "cancelled"), [((), "n", 0), ((), "y", 2), (("--yes",), "n", 2)])
 def test_a_person_is_asked_before_an_undo(
