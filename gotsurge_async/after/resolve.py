@@ -31,7 +31,7 @@ from gotsurge_async.ledger.states import in_words
 from gotsurge_async.models.answers import Task
 from gotsurge_async.push.load import UnusableSource
 from gotsurge_async.tables import Fault
-from gotsurge_async.tables.checks.words import number_of
+from gotsurge_async.tables.checks.words import number_of, verb
 
 if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
@@ -174,12 +174,17 @@ async def _contradictions(
             faults.append(_fault(one, _other_task(one.task_id, row.task_id)))
         elif one.task_id is not None and recorded.get(one.task_id, row.id) != row.id:
             faults.append(_fault(one, f"task {one.task_id} is recorded for another order"))
-    return [*(_of_another_run(info, *owner, orders) for owner, orders in others.items()), *faults]
+    return [*(_of_another_run(info, *owner, orders, len(resolutions)) for owner, orders in others.items()), *faults]
 
 
-def _of_another_run(info: RunInfo, run_id: str, state: OrderState, orders: Sequence[Resolution]) -> Fault:
+def _of_another_run(
+    info: RunInfo, run_id: str, state: OrderState, orders: Sequence[Resolution], decisions: int
+) -> Fault:
     """One fault for all orders that another run has, since a file of a whole run has one cause."""
-    how = f": gotsurge resolve {run_id}" if state in DOUBTFUL else ", not in doubt"
+    leave = ""
+    if orders[0].line is not None and len(orders) < decisions:  # the file has other orders, too
+        leave = f", and leave {verb(len(orders), 'its row', 'their rows')} without a decision here"
+    how = f": gotsurge resolve {run_id}{leave}" if state in DOUBTFUL else ", not in doubt"
     shown = f"already {in_words(state)}" if state in (OrderState.CREATED, OrderState.CANCELLED) else in_words(state)
     if len(orders) == 1:
         return _fault(orders[0], f"is {shown} in run {run_id}{how}")

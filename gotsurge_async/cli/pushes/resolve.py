@@ -55,6 +55,7 @@ async def reconcile(
     done: list[Reconciled] = []
     held: list[RunHeld] = []
     steps: list[Step] = []
+    elsewhere = 0
     async with open_ledger(find_ledger(ledger, target)) as opened:
         for info in await _in_doubt(opened, run_id, target):
             async with connected(target_of(info, target)) as gs:
@@ -66,17 +67,19 @@ async def reconcile(
                     held.append(error)
                     continue
             done.append(result)
-            left = {"in_doubt": len(result.in_doubt), "drafts": len(result.still_draft)}
             standing = await Standing.of(opened, info, was_read=True)
-            steps += next_steps(structs.replace(standing, counts=left, elsewhere=False))
+            if run_id is not None:  # else the other runs are reconciled, too
+                elsewhere = standing.elsewhere
+            left = {"in_doubt": len(result.in_doubt) + elsewhere, "drafts": len(result.still_draft)}
+            steps += next_steps(structs.replace(standing, counts=left, elsewhere=elsewhere))
     # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
-    doubt = any(result.in_doubt or result.still_draft for result in done)
+    doubt = elsewhere or any(result.in_doubt or result.still_draft for result in done)
     code = Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED
     runs = [{**structs.asdict(result), "doubled": [order.key for order in result.doubled]} for result in done]
     for run in held:
         say(run)
-    document = {"runs": runs, "held": [run.run_id for run in held]}
-    return finish(document, code, lambda: _show_reconciled(done), steps)
+    document = {"runs": runs, "held": [run.run_id for run in held], "in_doubt_elsewhere": elsewhere}
+    return finish(document, code, lambda: _show_reconciled(done, elsewhere), steps)
 
 
 async def _in_doubt(opened: Ledger, run_id: str | None, target: Target) -> list[RunInfo]:
@@ -91,8 +94,8 @@ async def _in_doubt(opened: Ledger, run_id: str | None, target: Target) -> list[
     return runs
 
 
-def _show_reconciled(done: list[Reconciled]) -> None:
-    if not any(one.created or one.cancelled or one.still_draft or one.in_doubt for one in done):
+def _show_reconciled(done: list[Reconciled], elsewhere: int) -> None:
+    if not elsewhere and not any(one.created or one.cancelled or one.still_draft or one.in_doubt for one in done):
         click.echo("nothing is in doubt")
         return
     for result in done:
@@ -104,7 +107,8 @@ def _show_reconciled(done: list[Reconciled]) -> None:
             "still drafts, which gotsurge resume broadcasts": result.still_draft,
             "in doubt": result.in_doubt,
         }
-        words = counted({word: len(some) for word, some in orders.items()})
+        numbers = {word: len(some) for word, some in orders.items()}
+        words = counted({**numbers, "in doubt in other runs": elsewhere})
         click.echo(f"run {result.run}: {words or 'nothing was in doubt'}")
         # Doubles first: they are the ones that cost money.
         in_doubt = sorted(result.in_doubt, key=lambda order: not order.doubled)

@@ -41,6 +41,7 @@ SHOWN_OWNERS = 3
 """The most other runs with orders in doubt that are named."""
 
 _BLOCK = 1000
+_IF_PLATFORM = ", if the account is a platform partner's"
 
 ELSEWHERE = "FOLDER"
 """A placeholder in a command for a writable folder, which a person must name."""
@@ -56,7 +57,7 @@ class Standing(Struct, frozen=True, kw_only=True):
         out: the folder of the result files, unless it is that of the run's options.
         sign_in: whether there is no token that works.
         results_failed: whether the result files could not be written.
-        elsewhere: whether all orders in doubt belong to other runs, which have the keys; ``owners`` names some of them.
+        elsewhere: the number of orders in doubt that belong to other runs; ``owners`` names some of these runs.
         recorded: whether an order in doubt may have a recorded task, which can be read.
         was_read: whether the orders in doubt were just read at GotSurge.
         cancelling: the number of orders in doubt because a cancel of their task was not answered.
@@ -71,7 +72,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     out: Path | None = None
     sign_in: bool = False
     results_failed: bool = False
-    elsewhere: bool = False
+    elsewhere: int = 0
     owners: Sequence[str] = ()
     recorded: bool = True
     was_read: bool = False
@@ -85,13 +86,13 @@ class Standing(Struct, frozen=True, kw_only=True):
         counts = counts or await ledger.counts(info.id)
         words = {word.value: counts.of(state for state in OrderState if word_of(state) is word) for word in Word}
         words[Word.UNPROCESSED.value] = counts.of(WAITING)  # what another run has taken over is that run's
-        elsewhere, recorded = bool(counts.of(DOUBTFUL)), False
+        elsewhere, recorded = counts.of(DOUBTFUL), False
         now, open_ = ledger.now(), list[datetime]()
         async for row in ledger.rows(info.id, DOUBTFUL):
-            elsewhere, recorded = False, recorded or bool(row.task_id)
+            elsewhere, recorded = max(0, elsewhere - 1), recorded or bool(row.task_id)
             if row.open_until is not None and row.is_open(now) and row.state is not OrderState.CANCELLING:
                 open_.append(row.open_until)
-        owners = await _owners(ledger, info, counts.of(DOUBTFUL)) if elsewhere and info.mode is Mode.DIRECT else ()
+        owners = await _owners(ledger, info, elsewhere) if elsewhere and info.mode is Mode.DIRECT else ()
         states = (OrderState.CANCELLING,)
         times = [row.open_until async for row in ledger.rows(info.id, states)] if counts.of(states) else []
         return cls(
@@ -111,6 +112,11 @@ class Standing(Struct, frozen=True, kw_only=True):
     def simulated(self) -> bool:
         """Whether the run was sent to a throw-away simulator, which is gone."""
         return self.info.environment == SIMULATED
+
+    @property
+    def may_have_list(self) -> bool:
+        """Whether a direct run may be of a platform partner, who has a Task List: its push asked for direct mode."""
+        return self.info.options.get("mode") == Mode.DIRECT
 
     def place(self, *, calls: bool = False) -> str:
         """The options for the ledger; with ``calls`` also those for the run's GotSurge."""
@@ -216,7 +222,9 @@ def _steps(standing: Standing) -> Iterator[Step]:
         drafts = "--drafts" if undo["drafts"] else ""
         yield Step("not taken back to its end", standing.command("undo", drafts, calls=True))
     if number := counts.get("in_doubt", 0):
-        yield from _in_doubt(standing, f"{number:,} in doubt")
+        if (own := number - standing.elsewhere) > 0:
+            yield from _in_doubt(standing, own)
+        yield from _in_doubt_elsewhere(standing)
     if undo is None:  # else what waits is sent only if a person says so
         yield from _going_on(standing)
     if number := counts.get("refused", 0):
@@ -269,23 +277,31 @@ def _changed(standing: Standing, why: str) -> Iterator[Step]:
         yield Step("and then push what they say now", standing.push(file))
 
 
-def _in_doubt(standing: Standing, why: str) -> Iterator[Step]:
-    info, direct = standing.info, standing.info.mode is Mode.DIRECT
-    if standing.simulated:  # it is gone: there is nothing to read, and no event will come
-        if not standing.elsewhere:
-            yield from _by_hand(standing, why)
+def _in_doubt_elsewhere(standing: Standing) -> Iterator[Step]:
+    """The steps for orders that are in doubt in other runs: no command about this run settles them."""
+    if standing.simulated or not standing.elsewhere:
         return
-    if standing.elsewhere:
-        for run_id in standing.owners if direct else ():
-            yield Step(f"{why}, in earlier runs", _joined("gotsurge status", run_id, standing.place()))
-        if not direct:
-            yield Step(f"{why}, in earlier runs", _joined("gotsurge reconcile", standing.place(calls=True)))
+    why, place = f"{standing.elsewhere:,} in doubt, in other runs", standing.place(calls=True)
+    if standing.info.mode is not Mode.DIRECT:
+        yield Step(why, _joined("gotsurge reconcile", place))
+        return
+    for run_id in standing.owners:
+        yield Step(why, _joined("gotsurge status", run_id, standing.place()))
+        if standing.may_have_list:
+            yield Step(f"{why}{_IF_PLATFORM}", _joined("gotsurge reconcile", run_id, place))
+
+
+def _in_doubt(standing: Standing, number: int) -> Iterator[Step]:
+    """The steps for the ``number`` orders that are in doubt in this run."""
+    info, direct, why = standing.info, standing.info.mode is Mode.DIRECT, f"{number:,} in doubt"
+    if standing.simulated:  # it is gone: there is nothing to read, and no event will come
+        yield from _by_hand(standing, why)
         return
     if standing.cancelling:
         cancels = number_of(standing.cancelling, "cancel")
         until = f", and may act until {written_clock(standing.open_until)}; after that" if standing.open_until else ""
         yield Step(f"{cancels} not answered{until}", standing.command("reconcile", calls=True))
-        if standing.cancelling == standing.counts.get("in_doubt"):
+        if standing.cancelling == number:
             return
     why += f", and may act until {written_clock(standing.settles_at)}" if standing.settles_at else ""
     if not standing.was_read and (standing.recorded or not direct):
@@ -296,9 +312,8 @@ def _in_doubt(standing: Standing, why: str) -> Iterator[Step]:
         account = _option("--account", info.options.get("account"))
         receiver = _joined("gotsurge receive", standing.place(calls=True), account)
         yield Step(f"{why}, to settle them as their events arrive", receiver)
-        if info.options.get("mode") == Mode.DIRECT and not (standing.was_read or standing.recorded):
-            by_list = standing.command("reconcile", calls=True)
-            yield Step(f"{why}, if the account is a platform partner's", by_list)
+        if standing.may_have_list and not (standing.was_read or standing.recorded):
+            yield Step(f"{why}{_IF_PLATFORM}", standing.command("reconcile", calls=True))
 
 
 def _by_hand(standing: Standing, why: str) -> Iterator[Step]:
@@ -309,7 +324,8 @@ def _by_hand(standing: Standing, why: str) -> Iterator[Step]:
     elif not file.exists():
         yield Step(f"{why}: the file of them", standing.command("results", standing.out_option))
     filled_in = standing.command("resolve", _option("--file", str(file)))
-    yield Step(f"{why}, when you have looked them up and filled in what you found", filled_in)
+    rows = ", in their rows alone" if standing.elsewhere else ""
+    yield Step(f"{why}, when you have looked them up and filled in what you found{rows}", filled_in)
 
 
 def _joined(*words: str) -> str:

@@ -21,6 +21,32 @@ def test_what_was_created_is_found(platform_shell: Shell) -> None:
     assert (again.exit_code, again.stdout) == (0, "nothing is in doubt\n")
 
 
+def test_what_an_earlier_run_has_in_doubt_is_said(platform_shell: Shell) -> None:
+    """A run whose file has them, too, ends with 3 and names the other run's command, which settles them."""
+    shell = platform_shell
+    first = shell.push_lost("A", "B")
+    second = shell.push_lost("A", "B", "C")
+    done = shell.call("reconcile", second, *AT_ONCE)
+    assert (done.exit_code, done.stdout) == (3, f"run {second}: 1 created, 2 in doubt in other runs\n")
+    assert f"2 in doubt, in other runs, if the account is a platform partner's: gotsurge reconcile {first}" in (
+        done.stderr
+    )
+    document = shell.document(shell.call("reconcile", second, *AT_ONCE, "--json"))
+    assert (document["exit"], document["in_doubt_elsewhere"]) == (3, 2)
+    assert shell.call("reconcile", first, *AT_ONCE).exit_code == 0
+    done = shell.call("reconcile", second, *AT_ONCE)
+    assert (done.exit_code, done.stdout) == (0, "nothing is in doubt\n")
+
+
+def test_all_runs_of_an_environment_are_settled_in_any_order(platform_shell: Shell) -> None:
+    """What another run has in doubt is settled with that run, so nothing is left."""
+    shell = platform_shell
+    shell.push_lost("A", "B")
+    shell.push_lost("A", "B", "C")
+    done = shell.call("reconcile", *AT_ONCE)
+    assert (done.exit_code, "other runs" in done.output) == (0, False)
+
+
 def test_what_is_not_found_stays_in_doubt(platform_shell: Shell) -> None:
     """Exit 3 with key and reason, and the command for the person who looks it up."""
     shell = platform_shell

@@ -200,6 +200,22 @@ def test_a_file_whose_doubts_belong_to_another_run_has_one_cause(shell: Shell) -
     assert states(shell, lost) == {"refused": 26}
 
 
+def test_a_file_with_doubts_of_another_run_says_what_to_do_with_their_rows(shell: Shell) -> None:
+    """The hint and the refusal say so; without decisions in those rows the run takes its own."""
+    lost = shell.push_lost("A", "B")
+    run_id = shell.push_lost("A", "B", "C")
+    assert "filled in what you found, in their rows alone: gotsurge" in shell.on_ledger("status", run_id).stdout
+    path = fill(shell, run_id, **dict.fromkeys("ABC", ("", "not_created")))
+    refused = shell.on_ledger("resolve", run_id, "--file", path)
+    assert refused.stderr.splitlines()[0] == (
+        f"{path}: 2 orders are in doubt in run {lost}, not in {run_id}: gotsurge resolve {lost}, "
+        "and leave their rows without a decision here"
+    )
+    path = fill(shell, run_id, A=("", "in_doubt"), B=("", "in_doubt"))
+    done = shell.on_ledger("resolve", run_id, "--file", path)
+    assert (done.exit_code, f"2 in doubt, in other runs: gotsurge status {lost}" in done.stderr) == (0, True)
+
+
 def test_a_file_of_orders_that_another_run_created_has_one_cause(shell: Shell) -> None:
     """They are not in doubt any more; orders that no run has are reported one by one."""
     lost = shell.push_lost("A", "B", "C")

@@ -71,7 +71,7 @@ def test_reconcile_is_named_only_where_it_can_read() -> None:
     assert receive == "receive --env sandbox --ledger /books/l.db --account acme"
     assert reconcile == f"reconcile {where}"
     assert not any("reconcile" in each for each in commands({"in_doubt": 1}, was_read=True))
-    elsewhere = {"recorded": False, "elsewhere": True, "owners": ["FIRST", "SECOND"]}
+    elsewhere = {"recorded": False, "elsewhere": 1, "owners": ["FIRST", "SECOND"]}
     assert commands({"in_doubt": 1}, **elsewhere) == [
         "status FIRST --env sandbox --ledger /books/l.db",
         "status SECOND --env sandbox --ledger /books/l.db",
@@ -79,6 +79,16 @@ def test_reconcile_is_named_only_where_it_can_read() -> None:
     assert commands({"in_doubt": 1}, mode=Mode.TWO_PHASE, **elsewhere) == [
         "reconcile --env sandbox --ledger /books/l.db"
     ]
+
+
+def test_orders_in_doubt_in_two_runs_have_the_commands_of_both() -> None:
+    """Those of an earlier run are not counted with the run's own, whose commands do not settle them."""
+    place = "--env sandbox --ledger /books/l.db"
+    mixed = {"elsewhere": 2, "owners": ["FIRST"], "recorded": False, "options": {"mode": "direct"}}
+    names = [command.split(" --")[0] for command in commands({"in_doubt": 3}, **mixed)]
+    assert names == ["results RUN", "resolve RUN", "receive", "reconcile RUN", "status FIRST", "reconcile FIRST"]
+    platform = commands({"in_doubt": 3}, mode=Mode.TWO_PHASE, elsewhere=2)
+    assert platform == [f"reconcile RUN {place}", f"reconcile {place}"]
 
 
 def test_the_steps_of_a_plain_partners_doubts_work_as_they_stand(shell: Shell) -> None:

@@ -30,7 +30,7 @@ def test_every_document_has_its_exit_code(shell: Shell) -> None:
     ]
     assert [done.exit_code for done in ended] == [3, 3, 3, 3, 0, 0, 0, 0, 0]
     assert [shell.document(done)["exit"] for done in ended] == [done.exit_code for done in ended]
-    assert shell.document(ended[-1]) == {"runs": [], "held": [], "next": [], "exit": 0}
+    assert shell.document(ended[-1]) == {"runs": [], "held": [], "in_doubt_elsewhere": 0, "next": [], "exit": 0}
 
 
 def test_an_undo_with_doubts_says_how_to_go_on(shell: Shell) -> None:
