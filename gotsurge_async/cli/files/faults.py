@@ -31,6 +31,9 @@ FEW = 10
 _ENDINGS = {".xlsx": ".xlsx", ".xls": ".xlsx", ".ods": ".xlsx", ".jsonl": ".jsonl", ".tsv": ".tsv"}
 """The ending of a file of faults by that of the file of orders; for any other it is a CSV."""
 
+_OF_AN_ITEM = "an item of this order has faults"
+"""The beginning of the rule for an order that is left out because of its items."""
+
 _file = in_group(THE_FILE)
 
 
@@ -82,7 +85,7 @@ class Mending(Struct, frozen=True, kw_only=True):
                 raise
             except UnusableSource as error:
                 rows = await asyncio.to_thread(written.finish) if written is not None else 0
-                raise self._refusal(file, error, rows, faults) from None
+                raise self._refusal(file, options.items, error, rows, faults) from None
             if source.left is not None:
                 _report_left(source.left)
             return result
@@ -108,12 +111,12 @@ class Mending(Struct, frozen=True, kw_only=True):
         names = (f"faults-{now:%Y%m%d-%H%M%S}-{number}{ending}" for number in itertools.count(1))
         return next(path for name in names if not (path := self.faults / name).exists())
 
-    def _refusal(self, file: str, error: UnusableSource, rows: int, faults: Path | None) -> Failure:
+    def _refusal(self, file: str, items: Path | None, error: UnusableSource, rows: int, faults: Path | None) -> Failure:
         """Report the faults of a file, and what to do about them; ``rows`` is the number that was written."""
         failure = report_faults(error, "nothing was sent")
         if faults is not None and rows:
             say(f"{number_of(rows, 'row')} with faults, and what is wrong: {faults}")
-            where = "where the rows come from" if file == STDIN else f"in {file}"
+            where = _where_to_correct(file, items, error.groups)
             say(f"correct {verb(rows, 'it', 'them')} {where}, and push all rows again: no order is sent twice")
             if not error.whole and not self.leave:
                 say("--leave-faulty, with another name for --faults, sends the other rows now")
@@ -140,6 +143,17 @@ takes_mending: Decorator[Any] = gathered(
     _file("--leave-faulty", "Leave these rows out, and go on with the others.", name="leave"),
 )
 """The options for faults; the command gets them as its argument ``mending``."""
+
+
+def _where_to_correct(file: str, items: Path | None, groups: Sequence[FaultGroup]) -> str:
+    """The files with the faults: those of orders, of their items, or of both."""
+    where = "where the rows come from" if file == STDIN else f"in {file}"
+    in_items = [group for group in groups if items is not None and group.first.file == str(items)]
+    if not in_items:
+        return where
+    others = (group for group in groups if group not in in_items)
+    all_there = all(group.first.rule.startswith(_OF_AN_ITEM) for group in others)
+    return f"in {items}" if all_there else f"{where} and in {items}"
 
 
 def _report_left(left: Left) -> None:

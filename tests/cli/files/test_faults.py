@@ -15,7 +15,7 @@ from click.testing import Result
 from gotsurge_async.bulk import SourceOptions, open_source
 from gotsurge_async.simulator import Simulator
 from gotsurge_async.tables.writing import WholeFile
-from tests.support.commands import HEADER, ROW, Runner, Shell, local
+from tests.support.commands import HEADER, ROW, Runner, Shell, local, write_orders
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +95,19 @@ def test_faulty_rows_of_standard_input_are_mended_where_they_come_from(run: Runn
     rows = orders(tmp_path / "orders.csv", 1).read_text()
     done = run("plan", "-", "--format", "csv", "--faults", tmp_path / "faulty.csv", stdin=rows)
     assert "correct it where the rows come from, and push all rows again" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(("old", "where"), [("", "in items.csv"), ("48.50", "in orders.csv and in items.csv")])
+def test_the_file_that_has_the_faults_is_named(
+    run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, where: str
+) -> None:
+    """Faults of items are corrected in the items file; if orders have their own too, in both files."""
+    monkeypatch.chdir(tmp_path)
+    table = write_orders(tmp_path / "orders.csv", ["A"])
+    table.write_text(table.read_text().replace(old, "zero") if old else table.read_text())
+    (tmp_path / "items.csv").write_text("tracking_id,name,quantity\nA,Jacket,zz\n")
+    done = run("plan", "orders.csv", "--items", "items.csv", "--faults", "faulty.csv", "--leave-faulty")
+    assert f"correct it {where}, and push all rows again" in done.stderr, done.stderr
 
 
 # --- the others are sent ---------------------------------------------------------------------------------------------
