@@ -21,7 +21,7 @@ from gotsurge_async.ledger import UNSETTLED, Ledger, Mode, OrderRow, Run, RunInf
 from gotsurge_async.ledger.errors import reading_payload
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import TimeWindow
-from gotsurge_async.models.tasks import ENDED_EARLY, TaskStatus
+from gotsurge_async.models.tasks import ENDED_EARLY, TaskFields, TaskStatus
 from gotsurge_async.models.words import one_line
 
 if TYPE_CHECKING:
@@ -410,20 +410,40 @@ async def _drafts_named(gs: "GotSurge", run: Run, keys: Collection[str]) -> "lis
 
 
 def has_content_of(task: "Task", payload: bytes) -> bool:
-    """Whether a task shows no value that differs from an order's text, except the time at which it was made."""
+    """Whether a task that was read whole has an order's content: no value differs, none is missing or additional.
+
+    Ignored are fields that only the service sets, and values that it may have filled in and that change nothing for
+    the driver. If in doubt, the answer is no: the draft stays unused.
+    """
     mine, theirs = msgspec.json.decode(payload), msgspec.json.decode(codec.encode(task))
-    return not any(_differ(value, theirs.get(name)) for name, value in mine.items() if name != "client_time_utc")
+    added = attrs.fields_dict(type(task)).keys() - attrs.fields_dict(TaskFields).keys()
+    return not any(
+        _differ(mine.get(name), theirs.get(name))
+        for name in mine.keys() | (theirs.keys() - added)
+        if not (name in _SET_BY_SERVICE and (_is_empty(mine.get(name)) or _is_empty(theirs.get(name))))
+        if name != "client_time_utc"
+    )
+
+
+_SET_BY_SERVICE = frozenset(("client_timezone", "currency", "org_id"))
+"""Fields of an order that the service may fill in, and that change nothing for the driver by themselves."""
 
 
 def _differ(mine: Any, theirs: Any) -> bool:
-    """Whether two values differ, where both sides have one; not by fractions of a second, capitals or spaces."""
+    """Whether two values differ; not by fractions of a second, capitals or spaces. Empty, 0 and missing are equal."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
-        return any(_differ(value, theirs.get(name)) for name, value in mine.items())
-    if isinstance(mine, list) and isinstance(theirs, list) and mine and theirs:
+        return any(_differ(mine.get(name), theirs.get(name)) for name in mine.keys() | theirs.keys())
+    if isinstance(mine, list) and isinstance(theirs, list):
         return len(mine) != len(theirs) or any(map(_differ, mine, theirs))
     if isinstance(mine, str) and isinstance(theirs, str):
         mine, theirs = (_FRACTION.sub("", " ".join(text.casefold().split())) for text in (mine, theirs))
-    return theirs not in (None, "", {}, []) and mine not in (None, "", {}, []) and bool(mine != theirs)
+    return bool(mine != theirs) and not (_is_empty(mine) and _is_empty(theirs))
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    return value in (None, "", [], 0) or (isinstance(value, dict) and all(map(_is_empty, value.values())))
 
 
 async def note_unused_drafts(gs: "GotSurge", run: Run, keys: Collection[str]) -> None:

@@ -1,10 +1,11 @@
 """Everything that can go wrong with an answer, at once, over real HTTP; judged by what the simulator has."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gotsurge_async import Limits, Money, RetryPolicy, Timeouts
+from gotsurge_async import Contact, Limits, Money, RetryPolicy, Timeouts
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
@@ -113,3 +114,33 @@ async def test_only_a_draft_with_the_order_s_content_is_adopted(
         assert await here.states(run.id) == {key: OrderState.CREATED if adopted else OrderState.REFUSED}
         assert await here.tasks(run.id) == {key: task["id"] if adopted else ""}
         assert task["draft"] is not adopted
+
+
+NOTES: dict[str, Any] = {"pickup_note_to_driver": "ask at gate 9", "officer_contact": Contact(name="Officer")}
+
+
+@pytest.mark.parametrize(
+    ("lost", "own", "adopted"),
+    [
+        (NOTES, {}, False),
+        ({}, NOTES, False),
+        (NOTES, NOTES, True),
+        ({"extra": {"gate": 9}}, {}, False),
+        ({"client_timezone": "Asia/Singapore"}, {}, True),
+        ({"officer_contact": Contact(name="Officer", phone="+6581234567")}, NOTES, False),
+    ],
+)
+@pytest.mark.parametrize("blanks", ["absent", "null", "empty"])
+async def test_no_draft_with_more_or_less_than_the_order_is_adopted(
+    tmp_path: Path, blanks: str, lost: dict[str, Any], own: dict[str, Any], adopted: bool
+) -> None:
+    """The lost draft is that of another order with the same tracking id, which has notes for the driver."""
+    create = "platform.drafts.create"
+    async with place(tmp_path, tracking_id_unique="drafts-too", blanks=blanks) as here:
+        await here.gs.platform.drafts.create([order("T", **lost)])
+        here.simulator.order_fault(Fault(operation=create, when="before", kind="reset", times=1))
+        push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
+        run, _ = await push.load_orders([order("T", **own)], key=lambda _: "B")
+        async with run:
+            await push.send(run)
+        assert await here.states(run.id) == {"B": OrderState.CREATED if adopted else OrderState.REFUSED}
