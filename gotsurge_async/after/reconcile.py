@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import attrs
@@ -371,7 +372,8 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
         if task.current_status == TaskStatus.CANCELLED:
             if not row.task_id:
                 why = f"{listed(live)} of its name was cancelled: that does not prove that this order was"
-                return _in_doubt(row, tasks, why)
+                step = f"gotsurge resolve {run.id} --key {quote(row.key)} --created {'TASK' if live[1:] else task.id}"
+                return _in_doubt(row, tasks, f"{why}; if it is its own: {step}")
             why = "cancelled at the service"
             return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=task.current_status, error=why)
         return OrderOutcome(row.id, OrderState.CREATED, task_id=task.id, status=task.current_status)

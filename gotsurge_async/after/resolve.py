@@ -29,6 +29,7 @@ from gotsurge_async.ledger import (
 from gotsurge_async.ledger.errors import open_words
 from gotsurge_async.ledger.states import in_words
 from gotsurge_async.models.answers import Task
+from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.push.load import UnusableSource
 from gotsurge_async.tables import Fault
 from gotsurge_async.tables.checks.words import number_of, verb
@@ -48,9 +49,13 @@ class Resolution(Struct, frozen=True, kw_only=True):
 
 
 class Resolved(Struct, frozen=True, kw_only=True):
-    """The recorded decisions: new ones, and those ``before``. The number of orders ``left`` are still in doubt."""
+    """The recorded decisions: new ones, and those ``before``. The number of orders ``left`` are still in doubt.
+
+    The tasks of ``cancelled`` orders are cancelled, now or before: their keys may be pushed again.
+    """
 
     created: tuple[Resolution, ...] = ()
+    cancelled: tuple[Resolution, ...] = ()
     not_created: tuple[Resolution, ...] = ()
     before: tuple[Resolution, ...] = ()
     left: int = 0
@@ -84,22 +89,25 @@ async def resolve(
             *_repeated(resolutions),
             *await _contradictions(ledger, info, resolutions, rows, in_doubt),
         ]
+        cancelled: frozenset[str] = frozenset()
         if not faults and connect is not None:
-            faults = await _disproved(connect, info, new, rows)
+            faults, cancelled = await _check_tasks(connect, info, new, rows, ledger.now())
         if faults:
             faults = [structs.replace(fault, file=file) for fault in sorted(faults, key=lambda fault: fault.line or 0)]
             raise UnusableSource(f"{file} has faults", faults, len(faults))
         tasks = {one.key: one.task_id for one in new}
         if run is not None:
-            await run.resolve(tasks, by=by)
+            await run.resolve(tasks, by=by, cancelled=cancelled)
             await uninterrupted(run.finish())
         else:
-            await ledger.resolve(run_id, tasks, by=by)
+            await ledger.resolve(run_id, tasks, by=by, cancelled=cancelled)
     counts = await ledger.counts(run_id)
+    cancelled |= {key for key, row in rows.items() if row.state is OrderState.CANCELLED}
     return Resolved(
-        created=tuple(one for one in new if one.task_id is not None),
+        created=tuple(one for one in new if one.task_id is not None and one.key not in cancelled),
+        cancelled=tuple(one for one in resolutions if one.key in cancelled),
         not_created=tuple(one for one in new if one.task_id is None),
-        before=tuple(one for one in resolutions if one not in new),
+        before=tuple(one for one in resolutions if one not in new and one.key not in cancelled),
         left=counts.of(DOUBTFUL),
     )
 
@@ -193,27 +201,34 @@ def _of_another_run(
     return Fault(file="", rule=Coded(f"{many} {shown} in run {run_id}{instead}{how}", "E611"))
 
 
-async def _disproved(
+async def _check_tasks(
     connect: "Callable[[], Awaitable[GotSurge]]",
     info: RunInfo,
     resolutions: Sequence[Resolution],
     rows: Mapping[str, OrderRow],
-) -> list[Fault]:
-    """The decisions that GotSurge contradicts: each named or recorded task is read."""
+    now: datetime,
+) -> tuple[list[Fault], frozenset[str]]:
+    """Read each named or recorded task: the decisions that GotSurge contradicts, and the keys of cancelled orders."""
     ids = {one: task_id for one in resolutions if (task_id := one.task_id or rows[one.key].task_id)}
     if not ids:
-        return []
+        return [], frozenset()
     tasks = await read_tasks(await connect(), info.mode, ids.values(), unless=NotFound)
     faults: list[Fault] = []
+    cancelled: set[str] = set()
     for one, task_id in ids.items():
-        task = tasks[task_id]
+        task, row = tasks[task_id], rows[one.key]
         if isinstance(task, Task):
-            wrong = _wrong(one, rows[one.key], task)
+            wrong = _wrong(one, row, task)
+            if not wrong and one.task_id is not None and task.current_status == TaskStatus.CANCELLED:
+                cancelled.add(one.key)
         else:
             wrong = f"GotSurge has no task {task_id}" if one.task_id is not None else ""
         if wrong:
             faults.append(_fault(one, wrong))
-    return faults
+        elif one.key in cancelled and row.is_open(now):
+            why = open_words(row.open_until, cancelling=False)
+            faults.append(_fault(one, f"task {task_id} was cancelled; {why}: decide after that", "E526"))
+    return faults, frozenset(cancelled)
 
 
 def _may_become_untrue(one: Resolution, row: OrderRow, now: datetime) -> bool:
@@ -234,7 +249,7 @@ def _is_recorded(one: Resolution, row: OrderRow) -> bool:
     """Whether the ledger contains the same decision already."""
     if one.task_id is None:
         return row.state is OrderState.REFUSED
-    return row.state is OrderState.CREATED and row.task_id == one.task_id
+    return row.state in (OrderState.CREATED, OrderState.CANCELLED) and row.task_id == one.task_id
 
 
 def _wrong(one: Resolution, row: OrderRow, task: Task) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -382,7 +382,9 @@ class Ledger(Store):
             for _, _, key, created, task_id, by, at in db.rows("decisions", run=runs.one(db, run_id).number)
         ]
 
-    async def resolve(self, run_id: str, words: Mapping[str, str | None], *, by: str) -> None:
+    async def resolve(
+        self, run_id: str, words: Mapping[str, str | None], *, by: str, cancelled: Set[str] = frozenset()
+    ) -> None:
         """Record an operator's decisions about orders in doubt, with name and time; all of them, or none.
 
         For the holder of the run more orders are in doubt: see `Run.resolve`.
@@ -390,6 +392,7 @@ class Ledger(Store):
         Args:
             words: for each key the id of the task that exists, or None if there is none.
             by: the operator.
+            cancelled: those keys whose task was cancelled; their keys are free.
 
         Raises:
             NoSuchRun: the run does not exist, or has no such order.
@@ -400,7 +403,8 @@ class Ledger(Store):
         def job(db: Database) -> None:
             info = runs.one(db, run_id)
             runs.refuse_archived(info)
-            marks.resolve(db, runs.held_as(info), words, (OrderState.IN_DOUBT, OrderState.CANCELLING), by, now)
+            states = {OrderState.IN_DOUBT, OrderState.CANCELLING}
+            marks.resolve(db, runs.held_as(info), words, cancelled, states, by, now)
 
         await self.write(job)
 

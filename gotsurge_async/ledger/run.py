@@ -1,7 +1,7 @@
 """A run that this process holds: orders are added to it, claimed, and their outcomes recorded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from typing import Any
@@ -356,7 +356,9 @@ class Run(Notes):
             marks.record(db, [marks.Results(held, [outcome], now)])
 
     @writes
-    def resolve(self, db: Database, now: int, words: Mapping[str, str | None], *, by: str) -> None:
+    def resolve(
+        self, db: Database, now: int, words: Mapping[str, str | None], *, by: str, cancelled: Set[str] = frozenset()
+    ) -> None:
         """Record an operator's decisions about orders in doubt, as `Ledger.resolve`.
 
         Orders that an earlier holder was sending or broadcasting are in doubt, too: call ``recover`` first.
@@ -365,7 +367,7 @@ class Run(Notes):
             NoSuchRun: the run has no such order.
             IllegalTransition: one is not in doubt, or another task is recorded for it.
         """
-        marks.resolve(db, self._held, words, DOUBTFUL, by, now)
+        marks.resolve(db, self._held, words, cancelled, DOUBTFUL, by, now)
 
     async def recover(self) -> Counts:
         """Settle what earlier holders left unfinished; call it first on a resumed run. Returns the counts after it.

@@ -1,13 +1,23 @@
 """What people say of orders in doubt, as programs give it; the command's own tests are in tests/cli."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import attrs
 import pytest
 
-from gotsurge_async import codec
+from gotsurge_async import GotSurge, Limits, codec
 from gotsurge_async.after.resolve import Resolution, read_resolutions, resolve
-from gotsurge_async.bulk import Mode, OrderState, Push, SourceOptions, UnusableSource, open_source, write_results
+from gotsurge_async.bulk import (
+    Mode,
+    OrderState,
+    Push,
+    Reconciler,
+    SourceOptions,
+    UnusableSource,
+    open_source,
+    write_results,
+)
 from gotsurge_async.ledger import RunState
 from gotsurge_async.simulator import Fault
 from tests.support.order_forms import NOW
@@ -28,6 +38,33 @@ async def test_a_run_whose_last_doubt_is_resolved_is_done(tmp_path: Path) -> Non
         resolved = await resolve(here.ledger, run_id, said, by="Mei")
         assert (len(resolved.created), len(resolved.before), resolved.left) == (1, 1, 0)
         assert (await here.ledger.run(run_id)).state is RunState.DONE
+
+
+async def test_an_order_whose_named_task_was_cancelled_is_cancelled(tmp_path: Path) -> None:
+    """A person names its task, which the service cancelled: once the create cannot act any more, its key is free."""
+    async with place(tmp_path, "plain") as here:
+        run_id = await here.lose(orders(1))
+        (task,) = here.simulator.tasks()
+        here.simulator.move(task["id"], "cancelled")
+        read = [await here.gs.tasks.get(task["id"])]
+        result = await Reconciler(here.gs, here.ledger).settle_by(run_id, read, read_at=here.ledger.now())
+        step = f"gotsurge resolve {run_id} --key T-0 --created {task['id']}"
+        assert [doubt.reason.endswith(f"if it is its own: {step}") for doubt in result.in_doubt] == [True]
+
+        async def connect() -> GotSurge:
+            return here.gs
+
+        said = [Resolution(key="T-0", task_id=task["id"])]
+        with pytest.raises(UnusableSource) as caught:
+            await resolve(here.ledger, run_id, said, by="Mei", connect=connect)
+        assert "was cancelled; the request that was sent for it was not answered" in caught.value.faults[0].rule
+        here.clock.ahead += timedelta(seconds=Limits().settle)
+        for _ in range(2):
+            resolved = await resolve(here.ledger, run_id, said, by="Mei", connect=connect)
+            assert (resolved.cancelled, resolved.created, resolved.before) == (tuple(said), (), ())
+        (row,) = [row async for row in here.ledger.rows(run_id)]
+        assert (row.state, row.task_id, row.status) == (OrderState.CANCELLED, task["id"], "cancelled")
+        assert await here.states(await here.push(orders(1))) == {"T-0": OrderState.CREATED}
 
 
 async def test_an_order_of_another_run_is_reported_as_it_is_there(tmp_path: Path) -> None:

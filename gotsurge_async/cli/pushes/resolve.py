@@ -158,7 +158,7 @@ async def resolve(
     into gs_status if there is none. Rows that you leave as they are stay in doubt.
 
     All answers are recorded, or none. A task must exist, must not be a draft, and must not belong to another order.
-    It is read, where it can be, before you are believed.
+    It is read, where it can be, before you are believed. If it is cancelled, so is the order, and its key is free.
 
     Think twice before you say not created: if the order does exist, its next push sends a second driver.
 
@@ -199,7 +199,8 @@ async def resolve(
         if one is None
         else {
             "key": one.key,
-            "created": one.task_id is not None,
+            "created": one.task_id is not None and one not in resolved.cancelled,
+            "cancelled": one in resolved.cancelled,
             "task_id": one.task_id,
             "by": by,
         }
@@ -237,6 +238,7 @@ def _document(resolved: Resolved, untouched: int, by: str) -> dict[str, Any]:
     return {
         "by": by,
         "created": [{"key": decision.key, "task_id": decision.task_id} for decision in resolved.created],
+        "cancelled": [{"key": decision.key, "task_id": decision.task_id} for decision in resolved.cancelled],
         "not_created": [{"key": decision.key} for decision in resolved.not_created],
         "said_before": len(resolved.before),
         "untouched": untouched,
@@ -244,11 +246,14 @@ def _document(resolved: Resolved, untouched: int, by: str) -> dict[str, Any]:
 
 
 def _show(run_id: str, resolved: Resolved, untouched: int, by: str, *, whole: bool) -> None:
-    for decision in (*resolved.created, *resolved.not_created)[:SHOWN]:
+    for decision in (*resolved.created, *resolved.cancelled, *resolved.not_created)[:SHOWN]:
         what = f"created as {shown(decision.task_id)}" if decision.task_id is not None else "not created"
+        if decision in resolved.cancelled:
+            what += ", and cancelled at the service"
         click.echo(f"{decision.key} of run {run_id}: {what}, says {by}")
     numbers = {
         "created": len(resolved.created),
+        "cancelled": len(resolved.cancelled),
         "not created": len(resolved.not_created),
         "known before": len(resolved.before),
         "rows left as they were": untouched,

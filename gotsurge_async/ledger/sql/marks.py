@@ -4,7 +4,7 @@ The writer runs these functions: it may undo one and run it again. A write is re
 has taken the run over, and one about claimed orders when the claim is no longer the one that this run made.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import partial
 
 from msgspec import Struct
@@ -416,15 +416,14 @@ def recover(db: Database, run: Held, now: int) -> None:
 
 
 def resolve(
-    db: Database, run: Held, words: Mapping[str, str | None], states: Iterable[OrderState], by: str, now: int
+    db: Database, run: Held, words: Mapping[str, str | None], over: Set[str], states: Set[OrderState], by: str, now: int
 ) -> None:
-    """Record decisions: the order of a key is this task, or with None it does not exist, and its key is free.
+    """Record decisions: the order of a key is this task, which was cancelled if ``over``; with None there is none.
 
     Raises:
         NoSuchRun: the run has no such order.
         IllegalTransition: an order is in none of ``states``, or has another task recorded, which is never replaced.
     """
-    states = frozenset(states)
     orders = _orders_of_keys(db, run, words)
     chunks = load(db, {number for number, _ in orders.values()})
     for key, task_id in words.items():
@@ -435,13 +434,14 @@ def resolve(
             raise IllegalTransition(f"order {key} of run {run.id} is {state}, not in doubt")
         if None not in (task_id, known) and task_id != known:
             raise IllegalTransition(f"task {known} is already recorded for order {key} of run {run.id}")
-        created = task_id is not None
-        refuse_open(run, chunk, place, OrderState.CREATED if created else OrderState.REFUSED, now)
+        target = OrderState.REFUSED if task_id is None else OrderState.CANCELLED if key in over else OrderState.CREATED
+        refuse_open(run, chunk, place, target if target is OrderState.CREATED else OrderState.REFUSED, now)
         # By a person, who may know it of an order in any of these states.
-        chunk.states[place] = LETTERS[OrderState.CREATED if created else OrderState.REFUSED]
-        chunk.record(place, task_id, None)
-        chunk.note(place, error=None if created else f"not created, says {by}")
-        decision = {"key": key, "created": int(created), "task_id": task_id, "by": by, "at": now}
+        chunk.states[place] = LETTERS[target]
+        chunk.record(place, task_id, "cancelled" if key in over else None)
+        error = {OrderState.REFUSED: f"not created, says {by}", OrderState.CANCELLED: "cancelled at the service"}
+        chunk.note(place, error=error.get(target))
+        decision = {"key": key, "created": int(task_id is not None), "task_id": task_id, "by": by, "at": now}
         db.change("decide", run=run.number, chunk=chunk.id, place=place, **decision)
     _refuse_taken(
         db,

@@ -48,7 +48,7 @@ def test_a_persons_word_settles_an_order(shell: Shell) -> None:
     )
     assert created.stdout == f"A of run {run_id}: created as task a, says Mei\n"
     done = shell.on_ledger("resolve", run_id, "--key", "B", "--not-created", "--json")
-    said = {"key": "B", "created": False, "task_id": None, "by": getpass.getuser()}
+    said = {"key": "B", "created": False, "cancelled": False, "task_id": None, "by": getpass.getuser()}
     assert shell.document(done) == {"run": run_id, **said, "left_in_doubt": 0, "next": [], "exit": 0}
     text = shell.on_ledger("status", run_id).stdout
     assert "A: created as task a, said Mei at " in text
@@ -111,6 +111,22 @@ def test_several_keys_are_resolved_at_once(shell: Shell) -> None:
     assert states(shell, run_id) == {"created": 2, "refused": 2}
 
 
+def test_a_named_task_that_was_cancelled_frees_its_key(shell: Shell) -> None:
+    """The words and the document say so, and the order can be pushed again."""
+    run_id = shell.push_lost("A", "B")
+    tasks = tasks_of(shell)
+    for key in tasks:
+        shell.simulator.move(tasks[key], "cancelled")
+    done = shell.on_ledger("resolve", run_id, "--key", "A", "--created", tasks["A"], "--by", "Mei")
+    said = f"A of run {run_id}: created as {tasks['A']}, and cancelled at the service, says Mei\n"
+    assert (done.exit_code, done.stdout) == (0, said)
+    document = shell.document(shell.on_ledger("resolve", run_id, "--key", "B", "--created", tasks["B"], "--json"))
+    assert (document["created"], document["cancelled"], document["task_id"]) == (False, True, tasks["B"])
+    assert states(shell, run_id) == {"cancelled": 2}
+    _, summary = shell.push("A", "B")
+    assert summary["created"] == 2
+
+
 def test_a_filled_in_file_is_resolved(shell: Shell) -> None:
     """A task in gs_task_id, not_created in gs_status; what was left alone stays in doubt, and is counted."""
     run_id = shell.push_lost("A", "B", "C")
@@ -123,6 +139,7 @@ def test_a_filled_in_file_is_resolved(shell: Shell) -> None:
         "run": run_id,
         "by": "Mei",
         "created": [{"key": "A", "task_id": task}],
+        "cancelled": [],
         "not_created": [{"key": "B"}],
         "said_before": 0,
         "untouched": 1,
