@@ -29,7 +29,7 @@ from gotsurge_async.calls.create import (
 from gotsurge_async.calls.outcome import MOVED, Outcome
 from gotsurge_async.calls.session import Session
 from gotsurge_async.clock import Clock, uninterrupted
-from gotsurge_async.errors import BadRequest, CallError, GotSurgeError, OutcomeUnknown, SignInNeeded
+from gotsurge_async.errors import BadRequest, CallError, GotSurgeError, NotSent, OutcomeUnknown, SignInNeeded
 from gotsurge_async.ledger import (
     LedgerBusy,
     LedgerError,
@@ -166,16 +166,15 @@ class ChunkSender(ABC):
     def __attrs_post_init__(self) -> None:
         self._sending = self.session.with_options(stop=self.stopping)
 
-    async def send(
-        self, orders: Sequence[PendingOrder], claim: Claim | None = None, *, distinct: bool = False
-    ) -> Results:
+    async def send(self, orders: Sequence[PendingOrder], claim: Claim | None = None, *, division: int = 0) -> Results:
         """Send a chunk; its results are in the ledger on return. Orders that another run took over have no result.
 
-        Orders that no name distinguishes are sent in different calls, so that their answers can.
+        Orders that no name distinguishes are sent in different calls, so that their answers can. After a call that
+        was not processed, or whose outcome is unknown, and when nothing more may be sent, the rest is unprocessed.
 
         Args:
             claim: made before all of the orders were claimed; unless given, those are claimed that wait.
-            distinct: whether no call may have two orders that share a name.
+            division: 1 if no call may have two orders that share a name, 2 if each order needs its own call.
 
         Raises:
             LedgerError: the ledger cannot be written, or is damaged; nothing is sent that is not recorded.
@@ -190,7 +189,7 @@ class ChunkSender(ABC):
         if claimed:
             all_of_them = len(claimed) == len(orders)
             part = orders if all_of_them else [order for order in orders if order.id in claimed]
-            waiting += self._apart(part, whole[1] if all_of_them else self._body(part)[1], distinct=distinct)
+            waiting += self._apart(part, whole[1] if all_of_them else self._body(part)[1], division)
             part = ()
         results: Results = []
         answered: Results = []
@@ -200,6 +199,9 @@ class ChunkSender(ABC):
                 claim.begin_call([order.id for chunk in (part, *waiting) for order in chunk])
                 answered, again = await self._call(claim, part, whole if len(part) == len(orders) else self._body(part))
                 waiting += again
+                if waiting and (ended_by := self._ended_by(answered)) is not None:
+                    answered += [Unprocessed(order=order, error=ended_by) for chunk in waiting for order in chunk]
+                    waiting.clear()
                 part = ()
                 results += await self._recorded(answered, claim.status)
                 answered = []
@@ -227,12 +229,23 @@ class ChunkSender(ABC):
         """Read a task of the run; CallError or SignInNeeded if that fails."""
         return await self.session.call(self.reads, path={"task_id": task_id}, read=task_of(task_id))
 
+    def _ended_by(self, answered: Results) -> GotSurgeError | None:
+        """The error after which the rest of a chunk is not sent: the next calls would probably end in the same way."""
+        for result in answered:
+            if isinstance(result, Unprocessed) or (isinstance(result, InDoubt) and not is_nameless(result)):
+                return result.error
+        if self.stopping.is_set():
+            return NotSent("stopped before this call was sent", operation=self.endpoint.name)
+        return None
+
     def _apart(
-        self, orders: Sequence[PendingOrder], names: Sequence[Identity], *, distinct: bool
+        self, orders: Sequence[PendingOrder], names: Sequence[Identity], division: int
     ) -> list[Sequence[PendingOrder]]:
-        if have_own_tracking_ids(names) and not distinct:
+        if division > 1:
+            return [[order] for order in reversed(orders)]
+        if have_own_tracking_ids(names) and not division:
             return [orders]
-        groups = apart(names, share_a_name if distinct else are_alike)
+        groups = apart(names, share_a_name if division else are_alike)
         return [[orders[row] for row in group] for group in reversed(groups)]  # the last one is sent first
 
     def _body(self, orders: Sequence[PendingOrder]) -> Body:
@@ -363,6 +376,11 @@ class DirectSender(ChunkSender):
 
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
         await self._record_doubts(lost)
+
+
+def is_nameless(doubt: InDoubt[PendingOrder]) -> bool:
+    """Whether an answer came, and was read, but has no task that is certainly for the order."""
+    return doubt.error.explain_code == "E404"
 
 
 def _after_refusal(results: Results, choice: OnRefusedChunk) -> tuple[Results, list[Sequence[PendingOrder]]]:

@@ -50,10 +50,10 @@ from gotsurge_async.ledger import (
     Run,
 )
 from gotsurge_async.models.tasks import Receipt, TaskStatus
-from gotsurge_async.push.chunks import Body, ChunkSender, Claim, Results
+from gotsurge_async.push.chunks import Body, ChunkSender, Claim, Results, is_nameless
 
-_ANSWERED = range(200, 300)
-"""The HTTP statuses of an answer that came, but did not certainly name an order."""
+_EACH_ALONE = 2
+"""The division of a chunk in which each order has its own call, whose answer needs no names."""
 _REFUSALS = (BadRequest, Conflict, NotFound)
 """Refusals of a broadcast that one of its drafts may have caused."""
 
@@ -146,37 +146,41 @@ class TwoPhaseSender(ChunkSender):
     find_drafts: Callable[[Run, Collection[str]], Awaitable[Mapping[str, str]]]
     stop: Callable[[GotSurgeError], None]
 
-    async def send(
-        self, orders: Sequence[PendingOrder], claim: Claim | None = None, *, distinct: bool = False
-    ) -> Results:
+    async def send(self, orders: Sequence[PendingOrder], claim: Claim | None = None, *, division: int = 0) -> Results:
         """Draft a chunk of pending orders, and broadcast the drafts; its results are in the ledger on return."""
         results: Results = []
         drafted: list[Created[PendingOrder]] = []
-        lost: list[InDoubt[PendingOrder]] = []
+        again: list[InDoubt[PendingOrder] | Unprocessed[PendingOrder]] = []
         # The record of a draft is the claim of its broadcast, too, which is as old as the first of them may be.
         broadcast = self.new_claim()
         try:
             for tries in count(1):  # again while answers are lost
-                answered = await super().send(orders, claim, distinct=distinct)
+                answered = await super().send(orders, claim, division=division)
                 claim = None
-                lost = []
+                again = []
+                nameless = False
                 for result in answered:
                     if isinstance(result, Created):
                         drafted.append(result)
                     elif isinstance(result, InDoubt) and result.order.id not in self.taken:
-                        lost.append(result)
+                        again.append(result)
+                        nameless |= is_nameless(result)
+                    elif isinstance(result, Unprocessed) and isinstance(result.error, OutcomeUnknown):
+                        again.append(result)  # the rest of the chunk after a call whose answer was lost
                     else:
                         results.append(result)
-                if not lost or tries >= self.session.policy.attempts:
+                # Where names tell nothing, smaller calls do, also if a failed call is not tried again.
+                finer = nameless and division < _EACH_ALONE
+                if not again or (tries >= self.session.policy.attempts and not finer):
                     break
                 await self._pause(tries)
-                orders = [result.order for result in lost]
-                distinct = distinct or any(result.error.status in _ANSWERED for result in lost)
+                orders = [result.order for result in again]
+                division += finer
         except (asyncio.CancelledError, GotSurgeError):
             with suppress(LedgerError):  # then the process that resumes the run reads it
                 await uninterrupted(self._release([*drafted]))
             raise
-        results += [Unprocessed(order=result.order, error=result.error) for result in lost]
+        results += [Unprocessed(order=result.order, error=result.error) for result in again]
         drafts = [_Draft(result.order, result.receipt.id, result.receipt.current_status) for result in drafted]
         return [*results, *await self._bring_to_end(broadcast, drafts)]
 

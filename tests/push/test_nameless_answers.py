@@ -1,15 +1,19 @@
 """What a push makes of the answer of a create that does not say whose each task is, over real HTTP."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import attrs
 import pytest
 
 from gotsurge_async import Money, Order
-from gotsurge_async.bulk import Mode, OrderState, Push
+from gotsurge_async.bulk import Mode, OrderState, Push, Run
+from gotsurge_async.hooks import CallStarted
 from gotsurge_async.models.answers import Task
 from gotsurge_async.simulator import Fault
+from tests.support import pushes
 from tests.support.orders import order, orders
 from tests.support.pushes import Place, place
 
@@ -117,6 +121,79 @@ async def test_orders_of_one_tracking_id_are_sent_in_different_calls(
         for key, task_id in tasks.items():
             assert not task_id or await price_of(here, task_id) == int(key)
         assert len(here.simulator.tasks()) == 2
+
+
+@pytest.mark.parametrize(("account", "mode"), MODES)
+async def test_a_stop_ends_a_chunk_of_many_calls(tmp_path: Path, account: str, mode: Mode) -> None:
+    """Of orders that each need a call, none leaves after the stop, and a later push sends them all."""
+    async with place(tmp_path, account) as here:
+        push = Push(here.gs, here.ledger, mode=mode)
+        run = await load_alike(push, 20)
+        async with run:
+            here.gs.hooks.add(lambda event: push.stop() if isinstance(event, CallStarted) else None)
+            sent = await push.send(run)
+        assert sent.interrupted
+        assert sent.stopped_by is None
+        assert Counter((await here.states(run.id)).values()) == {OrderState.CREATED: 1, OrderState.PENDING: 19}
+        async with await here.ledger.hold(run.id) as run:
+            await Push(here.gs, here.ledger, mode=mode).send(run)
+        assert set((await here.states(run.id)).values()) == {OrderState.CREATED}
+        assert len(here.simulator.tasks()) == 20
+
+
+@pytest.mark.parametrize(("status", "when"), [(403, "before"), (429, "before"), (503, "after")])
+@pytest.mark.parametrize(("account", "mode"), MODES)
+async def test_an_outage_ends_a_chunk_of_many_calls(
+    tmp_path: Path, account: str, mode: Mode, status: int, when: Literal["before", "after"]
+) -> None:
+    """After a call that the next ones would end like, the rest of its chunk stays pending."""
+    async with place(tmp_path, account) as here:
+        operation = "tasks.create" if mode is Mode.DIRECT else "platform.drafts.create"
+        here.simulator.order_fault(
+            Fault(operation=operation, when=when, kind="status", status=status, headers={"Retry-After": "0"})
+        )
+        push = Push(here.gs, here.ledger, mode=mode, concurrency=1)
+        async with await load_alike(push, 25) as run:
+            sent = await push.send(run)
+        assert sent.stopped_by is not None
+        tries = 3 if status == 429 or (status == 503 and mode is Mode.TWO_PHASE) else 1
+        assert here.simulator.audit()["calls"][operation] == tries
+        doubts = {OrderState.IN_DOUBT: 1} if status == 503 and mode is Mode.DIRECT else {}
+        expected = {OrderState.PENDING: 25 - len(doubts)} | doubts
+        assert Counter((await here.states(run.id)).values()) == expected
+
+
+async def test_a_lost_answer_of_one_of_many_calls_ends_no_push_of_drafts(tmp_path: Path) -> None:
+    """The order and the rest of its chunk are sent in the next try."""
+    async with place(tmp_path, "platform") as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+        push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
+        async with await load_alike(push, 5) as run:
+            assert (await push.send(run)).stopped_by is None
+        assert set((await here.states(run.id)).values()) == {OrderState.CREATED}
+        assert sum(task["draft"] for task in here.simulator.tasks()) == 1
+
+
+@pytest.mark.parametrize("attempts", [1, 2, 3])
+async def test_no_answer_needs_a_name_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attempts: int
+) -> None:
+    """Drafts that no name tells apart are made in smaller calls at last, however seldom a failed call is tried."""
+    monkeypatch.setattr(pushes, "QUICK", attrs.evolve(pushes.QUICK, attempts=attempts))
+    shared = [order(f"S-{number}", invoice_number="INV") for number in range(3)]
+    async with place(tmp_path / "shared", "platform", tracking_id_echo="never") as here:
+        run_id = await here.push(shared, mode=Mode.TWO_PHASE)
+        assert set((await here.states(run_id)).values()) == {OrderState.CREATED}
+        assert sum(task["draft"] for task in here.simulator.tasks()) == len(shared)
+    async with place(tmp_path / "partial", "platform", tracking_id_echo="never", create_rule="partial") as here:
+        run_id = await here.push([costing(100, "BAD"), *orders(3)], mode=Mode.TWO_PHASE)
+        assert Counter((await here.states(run_id)).values()) == {OrderState.REFUSED: 1, OrderState.CREATED: 3}
+
+
+async def load_alike(push: Push, number: int) -> Run:
+    """Load orders whose keys differ, but not their names."""
+    rows = [order("SAME", group_tag=f"K-{row}") for row in range(number)]
+    return (await push.load_orders(rows, key=lambda row: row.group_tag))[0]
 
 
 def costing(cents: int, key: str = "T", **values: object) -> Order:
