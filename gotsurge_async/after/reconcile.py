@@ -345,12 +345,12 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
     """The conclusion from an order's tasks; in doubt if they prove nothing.
 
     A task that has only the order's name may be an earlier order's. So it neither frees the key, nor settles the order
-    if it is over and began before the run, except one that an older copy of the ledger may have lacked.
+    if it is over and began before the order was sent, except one that an older copy of the ledger may have lacked.
     """
     if not row.task_id and not (row.error or "").startswith(LOST):
-        earlier, tasks = tasks, [task for task in tasks if not _is_earlier(task, run)]
+        earlier, tasks = tasks, [task for task in tasks if not _is_earlier(task, row.claimed_at or run.created_at)]
         if not tasks:
-            return _in_doubt(row, earlier, f"{listed(earlier)} is of its name, but older than its run")
+            return _in_doubt(row, earlier, f"{listed(earlier)} is of its name, but older than its last sending")
     # An unknown status proves nothing, as in the two-phase push.
     live = [task for task in tasks if task.current_status is not None and task.current_status.is_past_draft]
     active = [task for task in live if task.current_status not in ENDED_EARLY]
@@ -387,11 +387,11 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
     return _in_doubt(row, tasks, why)
 
 
-def _is_earlier(task: "Task", run: RunInfo) -> bool:
-    """Whether a task is over, and existed before a run began."""
+def _is_earlier(task: "Task", sent_at: datetime) -> bool:
+    """Whether a task is over, and existed before an order was sent."""
     times = [task.updated_at, *(entry.updated_at for entry in task.statuses)]
     is_over = task.current_status is not None and task.current_status.is_terminal
-    return is_over and any(at is not None and at < run.created_at - _CLOCKS for at in times)
+    return is_over and any(at is not None and at < sent_at - _CLOCKS for at in times)
 
 
 def _in_doubt(row: OrderRow, tasks: "Iterable[Task]", reason: str, *, doubled: bool = False) -> StillInDoubt:

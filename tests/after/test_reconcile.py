@@ -122,8 +122,36 @@ async def test_a_task_that_was_over_before_the_run_proves_nothing(tmp_path: Path
         here.clock.ahead += timedelta(days=2)
         run_id = await here.lose(orders(1), when="before")
         (doubt,) = (await Reconciler(here.gs, here.ledger).reconcile(run_id)).in_doubt
-        assert "older than its run" in doubt.reason
+        assert "older than its last sending" in doubt.reason
         assert doubt.task_ids == (earlier.id,)
+
+
+async def test_a_task_that_was_over_before_an_order_of_an_old_run_was_sent_proves_nothing(tmp_path: Path) -> None:
+    """The run waited for days before it was resumed; a person's task of the order's name was over by then."""
+    async with place(tmp_path) as here:
+        push = Push(here.gs, here.ledger, mode=Mode.DIRECT)
+        async with (await push.load_orders(orders(1)))[0]:
+            pass
+        (info,) = await here.ledger.runs()
+        (earlier,) = (await here.gs.tasks.create(orders(1))).tasks
+        here.simulator.move(earlier.id, "expired")
+        here.clock.ahead += timedelta(days=2)
+        here.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="reset"))
+        async with await here.ledger.hold(info.id) as run:
+            await push.send(run)
+        (doubt,) = (await Reconciler(here.gs, here.ledger).reconcile(info.id)).in_doubt
+        assert "older than its last sending" in doubt.reason
+
+
+async def test_an_order_of_a_crash_was_sent_before_the_crash(tmp_path: Path) -> None:
+    """Its task ended while no process ran: a recovery days later does not make the task older than the order."""
+    async with place(tmp_path) as here:
+        async with (await Push(here.gs, here.ledger, mode=Mode.DIRECT).load_orders(orders(1)))[0] as run:
+            await run.claim([row.id async for row in run.rows()])
+        (own,) = (await here.gs.tasks.create(orders(1))).tasks
+        here.simulator.move(own.id, "complete", through=True)
+        here.clock.ahead += timedelta(days=2)
+        assert len((await Reconciler(here.gs, here.ledger).reconcile(run.id)).created) == 1
 
 
 @pytest.mark.parametrize(("error", "fast_by"), [(LOST, timedelta(days=2)), (None, timedelta(hours=12))])

@@ -393,7 +393,8 @@ def recorded(db: Database, environment: str, task_ids: Sequence[str], *, every: 
 def recover(db: Database, run: Held, now: int) -> None:
     """Take over the claims of earlier holders of a run; the claims of this holder stay as they are.
 
-    Their calls have ended by now, at an unknown time: how long they may still act counts from now.
+    Their calls have ended by now, at an unknown time: how long they may still act counts from now. A chunk of which
+    nothing is claimed any more keeps the time of its claim: its orders were sent then.
     """
     for page in each_page(db, run.number, CLAIMED | {OrderState.CANCELLING}, after=run.first - 1, last=run.last):
         for chunk in page.values():
@@ -411,7 +412,7 @@ def recover(db: Database, run: Held, now: int) -> None:
             for place in chunk.places((OrderState.DRAFTING,)):
                 chunk.move(place, OrderState.PENDING)
                 chunk.note(place, error=None, lost_drafts=chunk.lost_drafts(place) + 1)
-            begin_claim(db, run, chunk, now)
+            begin_claim(db, run, chunk, now if chunk.places(CLAIMED) else chunk.claimed_at or now)
             chunk.save(db, now)
 
 
@@ -443,11 +444,8 @@ def resolve(
         chunk.note(place, error=error.get(target))
         decision = {"key": key, "created": int(task_id is not None), "task_id": task_id, "by": by, "at": now}
         db.change("decide", run=run.number, chunk=chunk.id, place=place, **decision)
-    _refuse_taken(
-        db,
-        run.environment,
-        [(task_id, number_of(*orders[key])) for key, task_id in words.items() if task_id is not None],
-    )
+    named = [(task_id, number_of(*orders[key])) for key, task_id in words.items() if task_id is not None]
+    _refuse_taken(db, run.environment, named)
     for chunk in chunks.values():
         chunk.save(db, now)
 
