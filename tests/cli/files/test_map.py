@@ -88,7 +88,7 @@ def test_a_map_that_somebody_wrote_is_checked_and_kept(run: Runner) -> None:
         (("map", "draft", "none.csv"), "cannot be read"),
         (("map", "draft", "x.jsonl"), "not a table"),
         (("push", "o.csv", "--map", "nobody", "--simulate"), "there is no map nobody"),
-        (("push", "o.csv", "--sql", "SELECT 1", "--from", "sqlite://"), "not both"),
+        (("push", "o.csv", "--sql", "SELECT 1", "--from", "sqlite://"), "but not all three"),
         (("push", "--sql", "SELECT 1"), "(the query) needs --from"),
         (("push", "o.csv", "--from", "sqlite://"), "(the query) needs --from"),
         (("plan",), "Missing argument"),
