@@ -17,7 +17,7 @@ from gotsurge_async.calls.create import Identity, named_by, other_name, stops_al
 from gotsurge_async.calls.stream import Batcher
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, Coded, Forbidden, NotFound
-from gotsurge_async.ledger import UNSETTLED, Ledger, Mode, OrderRow, Run, RunInfo, RunState, UnusedDraft
+from gotsurge_async.ledger import UNSETTLED, Ledger, Mode, OrderRow, OrderState, Run, RunInfo, RunState, UnusedDraft
 from gotsurge_async.ledger.errors import reading_payload
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import TimeWindow
@@ -366,16 +366,6 @@ def _span(window: TimeWindow | None) -> _Span | None:
 # --- unused drafts ---------------------------------------------------------------------------------------------------
 
 
-async def find_unused_drafts(gs: "GotSurge", run: Run, keys: Collection[str]) -> list[UnusedDraft]:
-    """Search the Task List for unused drafts of some orders of a run, such as those in `Sent.lost_drafts`.
-
-    Such drafts have the tracking id of an order, and are not the draft that the run has recorded for it. Whether drafts
-    are listed is not promised: finding none does not prove that there are none. The run must be held.
-    """
-    drafts = await _drafts_named(gs, run, keys)
-    return [UnusedDraft(rows[-1].key, task.id, cancelled=False) for task, rows in drafts]
-
-
 async def find_own_drafts(gs: "GotSurge", run: Run, keys: Collection[str]) -> dict[str, str]:
     """Search for an unused draft of each of some orders, by key, that a read shows to have the order's content.
 
@@ -441,17 +431,41 @@ def _differ(mine: Any, theirs: Any) -> bool:
 
 
 def _is_empty(value: Any) -> bool:
-    if isinstance(value, bool):
-        return False
-    return value in (None, "", [], 0) or (isinstance(value, dict) and all(map(_is_empty, value.values())))
+    return (value in (None, "", [], 0) and value is not False) or (
+        isinstance(value, dict) and all(map(_is_empty, value.values()))
+    )
 
 
-async def note_unused_drafts(gs: "GotSurge", run: Run, keys: Collection[str]) -> None:
-    """Note the drafts that `find_unused_drafts` returns in the ledger, so that ``undo --drafts`` can cancel them.
+async def note_unused_drafts(
+    gs: "GotSurge", ledger: Ledger, run: Run, keys: Collection[str]
+) -> list[tuple[UnusedDraft, str]]:
+    """Note the unused drafts of some orders of a held run in the ledger, so that ``undo --drafts`` can cancel them.
 
-    A draft is not noted if it is recorded for any order, or may be another run's, which has the key by now.
+    Such drafts, as those of `Sent.lost_drafts`, have the tracking id of an order, and are recorded for none. Whether
+    drafts are listed is not promised: finding none does not prove that there are none. Returns those not noted because
+    an order with their tracking id is being drafted, each with the run of that order.
     """
-    drafts = {draft.task_id: draft.key for draft in await find_unused_drafts(gs, run, keys)}
-    recorded = await run.recorded(list(drafts))
-    unused = [(key, task_id) for task_id, key in drafts.items() if task_id not in recorded]
+    drafts = await _drafts_named(gs, run, keys)
+    # Before it is read which are recorded: an order is being drafted until its draft is.
+    drafting = await _being_drafted(ledger, run) if drafts else {}
+    recorded = await run.recorded([task.id for task, _ in drafts])
+    unused: list[tuple[str, str]] = []
+    left: list[tuple[UnusedDraft, str]] = []
+    for task, rows in drafts:
+        if task.id not in recorded and task.tracking_id in drafting:
+            left.append((UnusedDraft(rows[-1].key, task.id, cancelled=False), drafting[task.tracking_id]))
+        elif task.id not in recorded:
+            unused.append((rows[-1].key, task.id))
     await uninterrupted(run.note_unused(unused))
+    return left
+
+
+async def _being_drafted(ledger: Ledger, run: Run) -> dict[str | None, str]:
+    """The tracking ids of the orders of all runs whose draft may exist without being recorded, each with its run."""
+    return {
+        names_of(row, ledger.path).tracking_id: info.id
+        for info in await ledger.runs()
+        if info.environment == run.info.environment and info.mode is Mode.TWO_PHASE
+        if info.state is not RunState.LOADING and info.archived_in is None
+        async for row in ledger.rows(info.id, (OrderState.DRAFTING,))
+    }

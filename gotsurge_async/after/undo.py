@@ -172,7 +172,8 @@ class Undo:
                 return name, UndoneOrder(key=job.key, task_id=job.task_id, status=job.status, error=str(error))
             return "drafts" if job.draft and name.endswith("cancelled") else name, done
 
-        jobs = call_each(self.gs, self._jobs(run, stoppers, drafts=drafts, keys=keys), cancel, self.concurrency)
+        wanted = self._jobs(run, stoppers, lists["failed"], drafts=drafts, keys=keys)
+        jobs = call_each(self.gs, wanted, cancel, self.concurrency)
         async with jobs:
             async for name, order in jobs:
                 if name in lists:
@@ -201,7 +202,13 @@ class Undo:
         return UndoneOrder(key=row.key, task_id=row.task_id or "", status=row.status, error=why)
 
     async def _jobs(
-        self, run: Run, stoppers: list[CallError | SignInNeeded], *, drafts: bool, keys: frozenset[str] | None
+        self,
+        run: Run,
+        stoppers: list[CallError | SignInNeeded],
+        failed: list[UndoneOrder],
+        *,
+        drafts: bool,
+        keys: frozenset[str] | None,
     ) -> AsyncIterator["_Job"]:
         states = PUSHED | {OrderState.DRAFTED} if drafts else PUSHED
         async for row in run.rows(states):
@@ -213,7 +220,10 @@ class Undo:
             return
         if run.info.mode is Mode.TWO_PHASE and (lost := await run.lost_drafts()):
             try:
-                await note_unused_drafts(self.gs, run, lost)
+                for unnoted, other in await note_unused_drafts(self.gs, self.ledger, run, lost):
+                    if keys is None or unnoted.key in keys:
+                        why = f"it may be of an order in flight in run {other}: repeat the undo when that has ended"
+                        failed.append(UndoneOrder(key=unnoted.key, task_id=unnoted.task_id, error=why))
             except (CallError, SignInNeeded) as error:  # what is known is cancelled all the same
                 stoppers.append(error)
         unused = await self.ledger.unused_drafts(run.id)

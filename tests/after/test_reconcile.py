@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.after.lookup import find_unused_drafts, note_unused_drafts
+from gotsurge_async.after.lookup import note_unused_drafts
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Undo
 from gotsurge_async.ledger import NoSuchRun, OrderOutcome, Remark, RunHeld, RunState
 from gotsurge_async.ledger.upkeep.older_copy import LOST
@@ -180,7 +180,7 @@ async def test_an_unused_draft_proves_nothing(tmp_path: Path) -> None:
         first = await here.push(orders(1), mode=Mode.TWO_PHASE)
         (unused,) = [task["id"] for task in here.simulator.tasks() if task["draft"]]
         async with await here.ledger.hold(first) as run:
-            await note_unused_drafts(here.gs, run, ["T-0"])
+            await note_unused_drafts(here.gs, here.ledger, run, ["T-0"])
         await Undo(here.gs, here.ledger).undo(first)
         assert await here.states(first) == {"T-0": OrderState.CANCELLED}
         await here.gs.platform.drafts.broadcast([unused])
@@ -348,8 +348,10 @@ async def test_unused_drafts_are_found(tmp_path: Path) -> None:
         push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
         async with (await push.load_orders(orders(3)))[0] as run:
             sent = await push.send(run)
-            unused = await find_unused_drafts(here.gs, run, sent.lost_drafts)
-            assert await find_unused_drafts(here.gs, run, ()) == []
+            assert await note_unused_drafts(here.gs, here.ledger, run, ()) == []
+            assert await here.ledger.unused_drafts(run.id) == []
+            assert await note_unused_drafts(here.gs, here.ledger, run, sent.lost_drafts) == []
+        unused = await here.ledger.unused_drafts(run.id)
         assert {each.key for each in unused} == {"T-0", "T-1", "T-2"}
         assert not {each.task_id for each in unused} & set((await here.tasks(run.id)).values())
         assert here.simulator.audit()["drafts"] == 3

@@ -176,6 +176,29 @@ async def test_no_recorded_draft_of_another_key_is_cancelled(tmp_path: Path, not
         assert await here.states(later.id) == {"B": OrderState.CREATED}
 
 
+async def test_no_draft_whose_answer_is_on_its_way_is_cancelled(tmp_path: Path) -> None:
+    """A draft with the tracking id of a lost one may be that of another key, which has not recorded it yet."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.create", when="before", kind="reset", times=1))
+        earlier = await here.push([order("T")], mode=Mode.TWO_PHASE)
+        push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
+        async with (await push.load_orders([order("T")], key=lambda _: "B"))[0] as later:
+            await later.start()
+            (mine,) = await later.claim([each.id async for page in later.pending() for each in page])
+            (draft,) = (await here.gs.platform.drafts.create([order("T")])).tasks
+            undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
+            assert ([each.key for each in undone.cancelled], undone.drafts) == (["T"], ())
+            ((key, task_id, why),) = [(each.key, each.task_id, each.error) for each in undone.failed]
+            assert (key, task_id, undone.ended) == ("T", draft.id, False)
+            assert later.id in why
+            await later.record([OrderOutcome(mine, OrderState.DRAFTED, draft.id)])
+        async with await here.ledger.hold(later.id) as later:
+            await push.send(later)
+        assert await here.states(later.id) == {"B": OrderState.CREATED}
+        undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
+        assert (undone.drafts, undone.failed, undone.ended) == ((), (), True)
+
+
 async def test_what_went_out_is_not_cancelled_as_an_unused_draft(tmp_path: Path) -> None:
     """A task that is noted as an unused draft, and is none any more, is left alone and told."""
     async with place(tmp_path) as here:

@@ -226,7 +226,7 @@ class Sending:
         """The drafts that will never be broadcast, as far as the ledger or the Task List shows them."""
         if sent.lost_drafts and not sent.interrupted:
             try:
-                await note_unused_drafts(gs, run, sent.lost_drafts)
+                await note_unused_drafts(gs, ledger, run, sent.lost_drafts)
             except LedgerError:
                 raise
             except GotSurgeError as error:
