@@ -170,7 +170,7 @@ class ChunkSender(ABC):
         """Send a chunk; its results are in the ledger on return. Orders that another run took over have no result.
 
         Orders that no name distinguishes are sent in different calls, so that their answers can. After a call that
-        was not processed, or whose outcome is unknown, and when nothing more may be sent, the rest is unprocessed.
+        was not processed, or whose answer was lost, and when nothing more may be sent, the rest is unprocessed.
 
         Args:
             claim: made before all of the orders were claimed; unless given, those are claimed that wait.
@@ -193,13 +193,15 @@ class ChunkSender(ABC):
             part = ()
         results: Results = []
         answered: Results = []
+        refused = False
         try:
             while waiting:
                 part = waiting.pop()
                 claim.begin_call([order.id for chunk in (part, *waiting) for order in chunk])
                 answered, again = await self._call(claim, part, whole if len(part) == len(orders) else self._body(part))
                 waiting += again
-                if waiting and (ended_by := self._ended_by(answered)) is not None:
+                refused |= bool(again)
+                if waiting and (ended_by := self._ended_by(answered, refused)) is not None:
                     answered += [Unprocessed(order=order, error=ended_by) for chunk in waiting for order in chunk]
                     waiting.clear()
                 part = ()
@@ -229,10 +231,15 @@ class ChunkSender(ABC):
         """Read a task of the run; CallError or SignInNeeded if that fails."""
         return await self.session.call(self.reads, path={"task_id": task_id}, read=task_of(task_id))
 
-    def _ended_by(self, answered: Results) -> GotSurgeError | None:
-        """The error after which the rest of a chunk is not sent: the next calls would probably end in the same way."""
+    def _ended_by(self, answered: Results, refused: bool) -> GotSurgeError | None:
+        """The error after which the rest of a chunk is not sent: the next calls would probably end in the same way.
+
+        The search for the bad orders of a chunk that was ``refused`` continues after a lost answer: it has many calls.
+        """
         for result in answered:
-            if isinstance(result, Unprocessed) or (isinstance(result, InDoubt) and not is_nameless(result)):
+            if isinstance(result, Unprocessed):
+                return result.error
+            if isinstance(result, InDoubt) and not refused and not is_nameless(result):
                 return result.error
         if self.stopping.is_set():
             return NotSent("stopped before this call was sent", operation=self.endpoint.name)

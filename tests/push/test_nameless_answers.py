@@ -174,6 +174,19 @@ async def test_a_lost_answer_of_one_of_many_calls_ends_no_push_of_drafts(tmp_pat
         assert sum(task["draft"] for task in here.simulator.tasks()) == 1
 
 
+async def test_a_lost_answer_does_not_end_the_search_for_bad_orders(tmp_path: Path) -> None:
+    """Of a refused chunk one half is in doubt; the other one is divided further."""
+    async with place(tmp_path, refusal_names_rows=False) as here:
+        here.simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset", after_calls=1, times=1))
+        rows = [*orders(3), costing(100, "BAD")]
+        run_id = await here.push(rows, on_refused_chunk="split")
+        assert [*(await here.states(run_id)).values()] == [
+            *[OrderState.IN_DOUBT] * 2,
+            OrderState.CREATED,
+            OrderState.REFUSED,
+        ]
+
+
 @pytest.mark.parametrize("attempts", [1, 2, 3])
 async def test_no_answer_needs_a_name_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attempts: int
