@@ -52,6 +52,9 @@ class Work(ABC):
     async def open(self) -> None:  # noqa: B027 - not every work has something to open
         """Make ready what is not measured: orders, connections, classes."""
 
+    async def prepare(self) -> None:  # noqa: B027
+        """Make ready what a round needs for itself; not measured, either."""
+
     @abstractmethod
     async def run(self) -> int:
         """Do one round; gives the number of units done, each of them checked."""

@@ -33,6 +33,7 @@ def load(name: str) -> type[Work]:
 
 async def one_round(work: Work) -> dict[str, Any]:
     """Do a round, and measure it."""
+    await work.prepare()
     gc.collect()
     cpu, wall = cpu_seconds(), time.perf_counter()
     done = await work.run()

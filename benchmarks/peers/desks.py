@@ -4,7 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import AsyncExitStack, closing
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,10 +27,19 @@ class AtDesk(OneByOne):
     reads = "receipts; each order remembered by its key (SQLite, synchronous FULL)"
     desk: "Desk"
 
-    async def run(self) -> int:
-        with TemporaryDirectory(prefix="gotsurge-bench-") as folder:
-            async with await self.opened(folder) as self.desk:
-                return await super().run()
+    async def open(self) -> None:
+        await super().open()
+        self._round = AsyncExitStack()
+
+    async def prepare(self) -> None:
+        # A service opens its desk once, in months.
+        await self._round.aclose()
+        folder = self._round.enter_context(TemporaryDirectory(prefix="gotsurge-bench-"))
+        self.desk = await self._round.enter_async_context(await self.opened(folder))
+
+    async def close(self) -> None:
+        await self._round.aclose()
+        await super().close()
 
     async def opened(self, folder: str) -> "Desk":
         """A desk in a folder."""
@@ -49,18 +58,11 @@ class Replayed(AtDesk):
 
     async def open(self) -> None:
         await super().open()
-        self._folder = TemporaryDirectory(prefix="gotsurge-bench-")
-        self.desk = await (await self.opened(self._folder.name)).__aenter__()
+        await super().prepare()
         await in_parallel(self._orders, self.send, 256)
 
-    async def run(self) -> int:
-        self.latencies = []
-        return await in_parallel(self._orders, self._timed, self.setting.concurrency)
-
-    async def close(self) -> None:
-        await self.desk.close()
-        self._folder.cleanup()
-        await super().close()
+    async def prepare(self) -> None:
+        """Its rounds have one ledger."""
 
 
 class PostgresAtDesk(AtDesk):
@@ -88,12 +90,12 @@ class KnownOfFew(Replayed):
     times: ClassVar[int] = 20
 
     async def open(self) -> None:
-        await OneByOne.open(self)
-        self._folder = TemporaryDirectory(prefix="gotsurge-bench-")
+        await AtDesk.open(self)
         count = self.setting.count
         self._orders = [_small(number * self.times) for number in range(count)]
-        await fill(Path(self._folder.name) / "ledger.db", count * self.times)
-        self.desk = await (await self.opened(self._folder.name)).__aenter__()
+        folder = self._round.enter_context(TemporaryDirectory(prefix="gotsurge-bench-"))
+        await fill(Path(folder) / "ledger.db", count * self.times)
+        self.desk = await self._round.enter_async_context(await self.opened(folder))
 
 
 class KnownOfMany(KnownOfFew):
