@@ -1,14 +1,16 @@
-"""Our desk: single orders, each remembered by its key."""
+"""Our desk: single orders, each remembered by its key; and a table of one's own for the same."""
 
+import asyncio
 import os
 import sqlite3
 import time
 from collections.abc import Iterable
-from contextlib import AsyncExitStack, closing
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, ExitStack, closing
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
@@ -82,6 +84,64 @@ class PostgresReplayed(Replayed, PostgresAtDesk):
     """``desk.create`` of orders that such a ledger knows."""
 
     reads = "receipts, from the ledger (PostgreSQL); nothing is sent"
+
+
+class OwnTable(OneByOne):
+    """``tasks.create`` with a table of one's own: a row is committed before the call, and its task after it.
+
+    What everybody pays who remembers an order on disk before it leaves. Nothing is settled, shared or checked.
+    """
+
+    reads = "whole tasks; each order is a row of a table (SQLite, synchronous FULL)"
+
+    async def open(self) -> None:
+        await super().open()
+        self._thread = ThreadPoolExecutor(1)
+        self._round = ExitStack()
+
+    async def prepare(self) -> None:
+        self._round.close()
+        folder = self._round.enter_context(TemporaryDirectory(prefix="gotsurge-bench-"))
+        db = sqlite3.connect(Path(folder) / "orders.db", isolation_level=None, check_same_thread=False)
+        self._db = self._round.enter_context(closing(db))
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("CREATE TABLE orders (key TEXT PRIMARY KEY, body BLOB, task TEXT) WITHOUT ROWID")
+
+    async def send(self, order: Order) -> int:
+        key, body = order.tracking_id, codec.encode(order)
+        await self._do("INSERT INTO orders (key, body) VALUES (?, ?)", key, body)
+        (task,) = (await self.gs.tasks.create([order])).tasks
+        await self._do("UPDATE orders SET task = ? WHERE key = ?", task.id, key)
+        return 1
+
+    async def close(self) -> None:
+        self._round.close()
+        self._thread.shutdown()
+        await super().close()
+
+    async def _do(self, statement: str, *values: object) -> list[Any]:
+        """Run a statement, which is a transaction of its own."""
+        run = partial(self._db.execute, statement, values)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: run().fetchall())
+
+
+class OwnTableKnown(OwnTable):
+    """The same rows, read by their keys."""
+
+    reads = "the row of the table"
+
+    async def open(self) -> None:
+        await super().open()
+        await super().prepare()
+        await in_parallel(self._orders, super().send, 256)
+
+    async def prepare(self) -> None:
+        """Its rounds have one table."""
+
+    async def send(self, order: Order) -> int:
+        ((body, task),) = await self._do("SELECT body, task FROM orders WHERE key = ?", order.tracking_id)
+        return int(body == codec.encode(order) and task is not None)
 
 
 class KnownOfFew(Replayed):

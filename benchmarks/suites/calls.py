@@ -45,6 +45,8 @@ DESK = (
     Entrant("gotsurge_async: tasks.create of one order", "ours:OneByOne"),
     Entrant("gotsurge_async: desk.create", "desks:AtDesk"),
     Entrant("gotsurge_async: desk.create, known keys", "desks:Replayed"),
+    Entrant("tasks.create with a table by hand", "desks:OwnTable"),
+    Entrant("a table by hand, known keys", "desks:OwnTableKnown"),
 )
 DESK_POSTGRESQL = (
     Entrant("gotsurge_async: desk.create, PostgreSQL", "desks:PostgresAtDesk"),
