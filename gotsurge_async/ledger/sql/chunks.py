@@ -442,9 +442,8 @@ def take_results(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
         if len(named) > len(chunk.states):
             raise damaged("results", f"chunk {number}, part {part}", "it has more task ids than the chunk has orders")
         chunk._parts = max(chunk._parts, part + 1)
-        for place, task_id in enumerate(named):
-            if task_id is not None and place not in chunk.tasks:
-                chunk.tasks[place] = (task_id, status)
+        tasks = {place: (task_id, status) for place, task_id in enumerate(named) if task_id is not None}
+        chunk.tasks = tasks | chunk.tasks
 
 
 def take_notes(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:

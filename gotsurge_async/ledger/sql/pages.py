@@ -284,7 +284,7 @@ def owners_at(db: Database, environment: str, rows: Sequence[Row]) -> dict[str, 
     _refuse_gaps(db, environment, rows, whole)
     chunks = chunks_of(db, [row[:7] for row in whole], tasks=False)
     more = db.rows("results_and_notes", ids=ids)
-    take_results(chunks, [row[:4] for row in more if row[3] is not None])
+    take_results(chunks, sorted([row[:4] for row in more if row[3] is not None]))
     take_notes(chunks, [(*row[:3], *row[4:]) for row in more if row[3] is None])
     take_bodies(chunks, [row[7:12] for row in whole if row[7] is not None])
     of_runs = {row[1]: row[12:] for row in whole}
