@@ -362,8 +362,7 @@ def chunk_of(row: Row) -> Chunk:
     number, run, epoch, claimed_at, updated_at, states, open_until = row
     if not isinstance(states, str) or not states or len(states) > PLACES or not _known.issuperset(states):
         raise damaged("chunks", f"chunk {number}", f"its states are invalid: {states!r:.80}")
-    numbers = (run, epoch, claimed_at or 0, updated_at, open_until or 0)
-    if not all(isinstance(value, int) for value in numbers):
+    if {*map(type, (run, epoch, claimed_at or 0, updated_at, open_until or 0))} != {int}:
         raise damaged("chunks", f"chunk {number}", "a number or a time is invalid")
     return Chunk(number, run, epoch, claimed_at, updated_at, list(states), open_until, _was=(epoch, states))
 
@@ -442,9 +441,8 @@ def take_results(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:
         if len(named) > len(chunk.states):
             raise damaged("results", f"chunk {number}, part {part}", "it has more task ids than the chunk has orders")
         chunk._parts = max(chunk._parts, part + 1)
-        for place, task_id in enumerate(named):
-            if task_id is not None and place not in chunk.tasks:
-                chunk.tasks[place] = (task_id, status)
+        tasks = {place: (task_id, status) for place, task_id in enumerate(named) if task_id is not None}
+        chunk.tasks = tasks | chunk.tasks if chunk.tasks else tasks
 
 
 def take_notes(chunks: dict[int, Chunk], rows: Iterable[Row]) -> None:

@@ -20,6 +20,7 @@ from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.states import (
     CLAIMED,
     LETTERS,
+    LIVE,
     UNFINISHED,
     WAITING,
     WITH_DRAFT,
@@ -222,16 +223,17 @@ def _answer(
 
 def _is_decided(run: Held, row: NewOrder, owner: Owner) -> bool:
     """Whether an order has the key, and its outcome can be read without locking another run."""
-    is_open = owner.state in _OPEN or _inherits_draft(run, row, owner)
-    return owner.live and (owner.run.id == run.id or not is_open)
+    state = owner.state
+    is_own = owner.run.id == run.id
+    return state in LIVE and (is_own or not (state in _OPEN or _inherits_draft(run, row, owner)))
 
 
 def _inherits_draft(run: Held, row: NewOrder, owner: Owner) -> bool:
     """Whether the new order would inherit the draft of an order in another run."""
     return (
-        run.mode is owner.run.mode is Mode.TWO_PHASE
+        owner.state in WITH_DRAFT
+        and run.mode is owner.run.mode is Mode.TWO_PHASE
         and run.account == runs.account_of(owner.run)
-        and owner.state in WITH_DRAFT
         and owner.task_id is not None
         and owner.payload == row.payload
     )

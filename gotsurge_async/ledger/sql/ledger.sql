@@ -302,9 +302,15 @@ INSERT INTO keys (environment, key, chunk, place, fingerprint) VALUES {rows} ON 
 INSERT INTO contested (run, chunk, place, key) VALUES {rows} ON CONFLICT (run, chunk, place) DO NOTHING;
 -- name: chunks
 SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks WHERE id {among:ids} ORDER BY id;
--- name: chunks_whole
+-- word: whole
 SELECT chunks.id, chunks.run, chunks.epoch, claimed_at, updated_at, states, open_until, bodies.chunk, packed, meta, body, bodies.source, runs.*
-FROM chunks LEFT JOIN runs ON runs.number = chunks.run LEFT JOIN bodies ON bodies.chunk = chunks.id WHERE chunks.id {among:ids} ORDER BY chunks.id;
+-- word: with_run_and_body
+LEFT JOIN runs ON runs.number = chunks.run LEFT JOIN bodies ON bodies.chunk = chunks.id
+-- SQLite makes a table in memory for the values of IN, which costs more than to find a chunk.
+-- name: chunks_whole@sqlite
+{whole} FROM json_each(:ids) AS named CROSS JOIN chunks ON chunks.id = named.value {with_run_and_body};
+-- name: chunks_whole@postgresql
+{whole} FROM chunks {with_run_and_body} WHERE chunks.id {among:ids};
 -- name: chunk
 SELECT id, run, epoch, claimed_at, updated_at, states, open_until FROM chunks WHERE id = :id;
 -- name: lock_chunk
@@ -334,9 +340,13 @@ UPDATE bodies SET packed = :packed, meta = :meta, body = :body WHERE chunk = :ch
 SELECT chunk, part, status, ids FROM results WHERE chunk {among:ids} ORDER BY chunk, part;
 -- name: results_of_chunk
 SELECT chunk, part, status, ids FROM results WHERE chunk = :chunk ORDER BY part;
--- name: results_and_notes
+-- name: results_and_notes@sqlite
+SELECT chunk, part, status, ids, NULL, NULL, NULL FROM json_each(:ids) AS named CROSS JOIN results ON chunk = named.value
+UNION ALL SELECT chunk, place, status, NULL, error, lost_drafts, cancel_until
+FROM json_each(:ids) AS named CROSS JOIN notes ON chunk = named.value;
+-- name: results_and_notes@postgresql
 SELECT chunk, part, status, ids, NULL, NULL, NULL FROM results WHERE chunk {among:ids}
-UNION ALL SELECT chunk, place, status, NULL, error, lost_drafts, cancel_until FROM notes WHERE chunk {among:ids} ORDER BY 1, 2;
+UNION ALL SELECT chunk, place, status, NULL, error, lost_drafts, cancel_until FROM notes WHERE chunk {among:ids};
 -- name: add_results
 INSERT INTO results (chunk, part, status, ids) VALUES {rows};
 -- name: notes

@@ -284,15 +284,15 @@ def owners_at(db: Database, environment: str, rows: Sequence[Row]) -> dict[str, 
     _refuse_gaps(db, environment, rows, whole)
     chunks = chunks_of(db, [row[:7] for row in whole], tasks=False)
     more = db.rows("results_and_notes", ids=ids)
-    take_results(chunks, [row[:4] for row in more if row[3] is not None])
+    take_results(chunks, sorted([row[:4] for row in more if row[3] is not None]))
     take_notes(chunks, [(*row[:3], *row[4:]) for row in more if row[3] is None])
     take_bodies(chunks, [row[7:12] for row in whole if row[7] is not None])
-    of_runs = {row[1]: row[12:] for row in whole}
-    known = {number: runs.info_of(run) for number, run in of_runs.items()}
+    of_runs = {row[1]: runs.info_of(row[12:]) for row in whole}
+    known = {number: info for number, info in of_runs.items() if info.state is not RunState.LOADING}
     return {
         key: Owner(known[chunks[number].run], chunks[number], place)
         for key, number, place in rows
-        if number in chunks and known[chunks[number].run].state is not RunState.LOADING
+        if number in chunks and chunks[number].run in known
     }
 
 

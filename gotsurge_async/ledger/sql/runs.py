@@ -4,6 +4,7 @@ from array import array
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from threading import Lock
 from types import GenericAlias
 from typing import Any
@@ -222,6 +223,7 @@ _ROW: Any = GenericAlias(tuple, _KINDS)
 """The types that the columns of a run's row must have."""
 
 
+@lru_cache(64)
 def info_of(row: Row) -> RunInfo:
     """A run from its row; LedgerUnusable if that is damaged."""
     try:
