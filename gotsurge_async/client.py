@@ -379,7 +379,7 @@ class GotSurge(Resources):
             LedgerError: the ledger cannot be used, see `Ledger.open`. The client is closed.
         """
         if self._main is not None:
-            raise UsageError("a client from as_account is opened and closed by the client that made it", "E901")
+            raise UsageError("do not open this client: the client that made it opens and closes it", "E901")
         if self._state != "new":
             raise UsageError("a client can be opened only once: make a new one", "E901")
         self._state = "open"

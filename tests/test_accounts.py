@@ -95,7 +95,7 @@ async def test_accounts_open_and_close_with_their_client(simulator: Simulator, c
     early = gs.as_account("early")
     with pytest.raises(ClientClosed):
         await early.tasks.get(NOBODY)
-    with pytest.raises(UsageError, match="opened and closed by"):
+    with pytest.raises(UsageError, match="the client that made it opens and closes it"):
         await early.open()
     async with gs:
         await early.sign_in(simulator.new_code("plain"))

@@ -314,7 +314,7 @@ async def test_options_make_another_kind_of_calls() -> None:
             await acme.tasks.get("t")
         with pytest.raises(UsageError, match="retries"):
             gs.with_options(retries=-1)
-        with pytest.raises(UsageError, match="opened and closed by"):
+        with pytest.raises(UsageError, match="the client that made it opens and closes it"):
             await once.open()
         await once.close()  # does nothing
         assert not transport.closed

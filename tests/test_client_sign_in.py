@@ -79,7 +79,7 @@ async def test_closing_does_not_wait_for_the_next_try_of_a_renewal() -> None:
         await clock.settle()
         assert clock.sleepers
         await gs.close()
-        with pytest.raises(NotSent, match=r"there is no token for the request: auth\.refresh: HTTP 503"):
+        with pytest.raises(NotSent, match=r"no token could be fetched for the request: auth\.refresh: HTTP 503"):
             await calling
     assert clock.monotonic() == 0
     assert [request.url.rpartition("/v1")[2] for request in transport.sent] == ["/oauth2/refresh"]
@@ -128,7 +128,7 @@ async def test_accounts_share_a_client() -> None:
             "Bearer b-acme",
             "Bearer planted-bearer",
         ]
-        with pytest.raises(UsageError, match="is opened and closed by the client that made it"):
+        with pytest.raises(UsageError, match="the client that made it opens and closes it"):
             await acme.open()
         await acme.close()
         await acme.tasks.get("u")

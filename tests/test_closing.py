@@ -65,7 +65,7 @@ async def test_calls_under_way_are_cut_and_say_what_is_known() -> None:
     assert isinstance(await sent, OutcomeUnknown)
     assert str(await sent) == "tasks.create: the client was closed; the call may have been processed"
     assert isinstance(await waiting, NotSent)
-    assert str(await waiting) == "tasks.create: the client was closed before anything was processed"
+    assert str(await waiting) == "tasks.create: the client was closed; nothing was processed"
     assert len(transport.sent) == 1
     assert transport.closed
     assert not others()

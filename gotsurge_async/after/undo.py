@@ -363,7 +363,7 @@ async def _check_cancelled(read: Callable[[], Awaitable[Task]]) -> None:
         status = (await read()).current_status
     except (CallError, SignInNeeded) as error:
         raise OutcomeUnknown(
-            f"the cancellation was answered, but the task could not be read: {error}", "E412"
+            f"the cancellation was answered, but no read shows that the task is cancelled: {error}", "E412"
         ) from error
     if status != TaskStatus.CANCELLED:
         shown = status or "in an unknown status"

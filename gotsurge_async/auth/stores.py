@@ -333,7 +333,7 @@ async def folder_lease(base: Path, name: str, clock: Clock, what: str) -> AsyncI
             await asyncio.to_thread(base.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
             await stack.enter_async_context(leased(FolderBoard(base), name, clock))
         except OSError as error:
-            raise ConfigError(f"cannot lock {what} {base}: {error.strerror or error}", "E307") from None
+            raise ConfigError(f"cannot lock {what} {base}: {error.strerror or error}; check the path", "E307") from None
         yield
 
 

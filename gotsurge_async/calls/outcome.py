@@ -106,7 +106,7 @@ async def attempt(transport: Transport, request: Request, timeout: float | None 
     except AssertionError:  # a test double says that it was used otherwise than the test expects
         raise
     except Exception as error:
-        fault = MaybeSent(f"the transport raised {type(error).__name__}, not NothingSent or MaybeSent", "E402")
+        fault = MaybeSent(f"the transport raised {type(error).__name__} instead of NothingSent or MaybeSent", "E402")
         if limit.expired():
             fault = MaybeSent("no answer in time", "E402")
         elif isinstance(error, TypeError) and "stream_writer" in str(error):
@@ -171,10 +171,13 @@ def error_of(
     if failed.outcome is Outcome.NOT_SENT:
         return NotSent(failed.reason, **details)
     if failed.outcome is Outcome.UNKNOWN:
-        why = Coded("GotSurge failed, and it is unknown whether it acted", "E411")
+        why = Coded("GotSurge failed", "E411")
+        if endpoint.verb != "GET":
+            why = Coded("GotSurge failed, and it is unknown whether the call took effect", "E411")
         if failed.status in (302, 303):
             why = Coded(
-                f"redirected to {_target(failed, secrets)}, and it is unknown whether GotSurge acted: {_MEND}", "E411"
+                f"redirected to {_target(failed, secrets)}, and it is unknown whether the call took effect: {_MEND}",
+                "E411",
             )
         return OutcomeUnknown(
             failed.reason or why,
@@ -226,8 +229,11 @@ def unreadable(endpoint: Endpoint[Any], error: UnreadableAnswer, answer: Respons
         quotes = answer.body.decode("utf-8", "replace") + str(error)
         if without(quotes, secrets) == quotes:
             return Coded(error)
-    places = ", ".join(problem.path for problem in error.problems[:5] if problem.path)
-    return Coded(f"the answer is not what was asked for{f' ({places})' if places else ''}", error.explain_code)
+    places = [problem.path for problem in error.problems[:5] if problem.path]
+    if not places:
+        return Coded("the answer does not fit the request", error.explain_code)
+    fields = f"field {places[0]} is" if len(places) == 1 else f"fields {', '.join(places)} are"
+    return Coded(f"the answer does not fit the request: its {fields} wrong or missing", error.explain_code)
 
 
 # --- the content of an answer, wherever it is -------------------------------------------------------------------------

@@ -302,7 +302,7 @@ class Session:
 
     def _given_up(self, call: Call, why: str) -> CallError:
         """The error of a call that was given up, by the stage that the call had reached."""
-        outcome, stage, code = Outcome.NOT_SENT, " before anything was processed", "E401"
+        outcome, stage, code = Outcome.NOT_SENT, "; nothing was processed", "E401"
         if call.maybe_sent:
             outcome, stage, code = Outcome.UNKNOWN, "; the call may have been processed", "E402"
         return self._error(call, Attempt(outcome=outcome, reason=Coded(f"{why}{stage}", code)))
@@ -361,7 +361,7 @@ class Session:
                 raise self._error(call, lost) from None
             if not is_of_call:
                 raise
-            why = f"there is no token for the request: {error}"
+            why = f"no token could be fetched for the request: {error}"
             name, tries = call.endpoint.name, max(call.tries, 1)
             raise NotSent(why, "E310", operation=name, attempts=tries, account=self.account) from None
 

@@ -116,7 +116,8 @@ class Codec:
             return self.reading.structure(self._structs.decoder(cls)(body), cls)
         except (ValueError, TypeError, RecursionError):
             pass  # not a usual answer
-        answer = self._structured(decode_plain(body), cls, "not the answer that was expected")
+        what = "the answer cannot be read"
+        answer = self._structured(decode_plain(body, what), cls, what)
         self._learn(answer)
         return answer
 
@@ -135,7 +136,7 @@ class Codec:
         if {"", *NO_PATHS}.isdisjoint(ids) and not any(map(str.isspace, ids)):
             text = _TaskTexts(body).text
             return Receipts([hook((head, (text, number)), Receipt) for number, head in enumerate(heads)])
-        what = "not the answer to a create call"
+        what = "the answer to a create call cannot be read"
         tree = decode_plain(body, what)
         if type(tree) is dict:
             tree["tasks"] = task_list(tree.get("tasks"), named=True)

@@ -63,7 +63,7 @@ def meaning_of(error: BaseException, advice: Advice) -> Meaning | None:
     if isinstance(error, Unfit):
         return Meaning(Trouble.UNUSABLE, Coded(error))
     if isinstance(error, OSError):
-        text = f"{error.strerror or error}; check the path and its permissions"
+        text = f"cannot be used: {error.strerror or error}; check the path and its permissions"
         return Meaning(Trouble.UNUSABLE, Coded(text, "E503"))
     if isinstance(error, UnicodeDecodeError):
         return Meaning(Trouble.UNUSABLE, f"{advice.damaged} ({error})")

@@ -337,9 +337,8 @@ class Writer:
 
     def _refuse_slow(self, batch: Sequence[_Ticket[Any, Any]], patience: float) -> None:
         """While the disk does not answer, refuse waiting and new requests."""
-        slow = self._backend.failure(
-            Trouble.BUSY, Coded(f"the disk did not finish a write within {patience:g} s", "E803")
-        )
+        why = f"the disk did not finish a write within {patience:g} s; try again later"
+        slow = self._backend.failure(Trouble.BUSY, Coded(why, "E803"))
         self._refuse((each for each in (*batch, *self._waiting) if each.kind is not _one_by_one), slow)
         self._waiting = [each for each in self._waiting if each.kind is _one_by_one]
         self._timer = self._loop.call_later(patience, self._refuse_slow, batch, patience)

@@ -196,8 +196,12 @@ class Run(Notes):
         def job(db: Database) -> int:
             if not db.change("start_run", number=self._held.number):
                 # Its admission was cancelled, and then refused.
-                why = f"run {self.id} was not admitted: push its source again"
-                raise LedgerError(why, "E523", path=self._store.path)
+                raise LedgerError(
+                    f"run {self.id} was not admitted to the ledger, so none of its orders were sent; push its source "
+                    "again",
+                    "E523",
+                    path=self._store.path,
+                )
             runs.withdraw(db, self._held)
             epoch = runs.raise_epoch(db, self.id)
             self._lock.hold(db, epoch)

@@ -406,7 +406,7 @@ class Similar(Struct, frozen=True):
     @property
     def alike_in(self) -> str:
         """The data that the orders share, for people."""
-        return "pickup, delivery, windows and invoice" if self.invoice else "pickup, delivery and windows"
+        return "pickup, delivery, time windows and invoice" if self.invoice else "pickup, delivery and time windows"
 
     @property
     def and_more(self) -> str:

@@ -403,9 +403,9 @@ def _after_refusal(results: Results, choice: OnRefusedChunk) -> tuple[Results, l
     blamed = [result for row, result in enumerate(results) if row in rows]
     others = [result.order for row, result in enumerate(results) if row not in rows]
     if choice is OnRefusedChunk.HOLD:
-        why = "other orders of the chunk were named" if blamed else "which order of the chunk is to blame is not said"
+        which = "named other orders of the chunk" if blamed else "did not say which order of the chunk is to blame"
         held = copy(first.error)
-        held.args = (f"{WITH_OTHERS}: {why}",)
+        held.args = (f"{WITH_OTHERS}: GotSurge {which}",)
         held.with_others = True
         return [*blamed, *(Refused(order=order, error=held) for order in others)], []
     middle = 0 if blamed else len(others) // 2

@@ -205,7 +205,7 @@ async def _sum_up(run: Run, source: Source, now: datetime, known: Known, preview
         tight=tuple(tight),
         tight_count=tight_count,
         similar=tuple(
-            f"{each.key} (line {each.line}) has the same {each.alike_in} as {each.other_key} "
+            f"order {each.key} (line {each.line}) has the same {each.alike_in} as order {each.other_key} "
             f"(line {each.other_line}){each.and_more}"
             for each in similar
         ),

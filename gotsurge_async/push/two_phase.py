@@ -102,7 +102,7 @@ class _Draft:
         order, status, trouble = self.order, self.status, self.trouble
         if self.gone is not None:
             self.result = InDoubt(order=order, error=self.gone)
-            return OrderOutcome(order.id, OrderState.IN_DOUBT, error=f"its draft is gone: {self.gone}")
+            return OrderOutcome(order.id, OrderState.IN_DOUBT, error=f"the draft of the order is gone: {self.gone}")
         if self.not_its_own is not None:
             self.result = InDoubt(order=order, error=self.not_its_own)
             return OrderOutcome(order.id, OrderState.IN_DOUBT, error=str(self.not_its_own))
@@ -118,14 +118,14 @@ class _Draft:
             self.result = Created(order=order, receipt=Receipt(id=self.task_id, current_status=status))
             return OrderOutcome(order.id, OrderState.CREATED, task_id=self.task_id, status=status)
         if not status.is_draft:
-            standing = f"is {status}, which nobody knows" if status else "does not say where it stands"
-            self.trouble = trouble or OutcomeUnknown(f"its task {standing}", "E608", operation=PLATFORM_TASKS_GET.name)
+            why = f"the task has an unknown status: {status}" if status else "the answer shows no status of the task"
+            self.trouble = trouble or OutcomeUnknown(why, "E608", operation=PLATFORM_TASKS_GET.name)
             return None
         self.refused = False  # a draft still: the refusal was of this one, too
         # Nothing acted, then, unless an earlier broadcast is on its way somewhere.
         if alone and isinstance(trouble, _REFUSALS) and not self.may_have_acted:
             self.result = Refused(order=order, error=trouble)
-            why = f"its draft stays unused: {trouble}"
+            why = f"the draft of the order stays unused: {trouble}"
             return OrderOutcome(order.id, OrderState.REFUSED, status=TaskStatus.DRAFT, error=why)
         return None
 
@@ -347,7 +347,7 @@ class TwoPhaseSender(ChunkSender):
     async def _give_up(self, drafts: Sequence[_Draft], error: GotSurgeError) -> None:
         """Leave drafts to a later resume: as drafts if certainly nothing was sent, else to be read by their ids."""
         self.stop(error)
-        doubt = OutcomeUnknown(f"its broadcast may have taken effect: {error}", "E608", operation=DRAFTS_BROADCAST.name)
+        doubt = OutcomeUnknown(f"the order may have been broadcast: {error}", "E608", operation=DRAFTS_BROADCAST.name)
         unsent = [draft.order.id for draft in drafts if not draft.may_be_out]
         doubtful = [draft.order.id for draft in drafts if draft.may_be_out]
         if unsent:

@@ -61,9 +61,10 @@ def refuse_short_lease(lease: float, claim_life: float, timeouts: Timeouts) -> N
     needed = claim_life / 2 + timeouts.pool + timeouts.connect + lease * DRIFT
     if lease * 4 / 5 <= needed:
         raise UsageError(
-            f"a lease of {lease:g} s is too short: an order may be sent up to {claim_life / 2:g} s after its claim, "
-            f"and its call can then wait {timeouts.pool + timeouts.connect:g} s for a connection; give at least "
-            f"{(claim_life / 2 + timeouts.pool + timeouts.connect) / (4 / 5 - DRIFT) + 1:.0f} s",
+            f"a lease of {lease:g} s is too short; give at least "
+            f"{(claim_life / 2 + timeouts.pool + timeouts.connect) / (4 / 5 - DRIFT) + 1:.0f} s: an order may be "
+            f"sent up to {claim_life / 2:g} s after its claim, its call may then wait "
+            f"{timeouts.pool + timeouts.connect:g} s for a connection, and the lease needs a reserve",
             "E704",
         )
 

@@ -139,7 +139,9 @@ def _cancelled(reading: codec.Codec, answer: Response, task_id: str) -> Message:
         return Message()
     message = reading.decode(answer.body, Message)
     if _says_no(message.extra, task_id):
-        raise UnreadableAnswer(f"the answer does not say that the task is cancelled: {service_message(answer.body)}")
+        raise UnreadableAnswer(
+            f"the answer does not confirm that this task is cancelled: {service_message(answer.body)}"
+        )
     return message
 
 
@@ -181,18 +183,18 @@ async def update_task(session: Session, task: Task | str, version_rev: str | Non
             return now
         if lost and now.version_rev not in (revision, None) and (unsure := _not_comparable(now, wanted)):
             raise OutcomeUnknown(
-                "the answer was lost, and the task has changed, but perhaps not by this update: the task's "
-                f"{', '.join(unsure)} cannot be compared with your changes; read the task",
+                "the answer was lost, and it is unknown whether this update changed the task: the task has changed, "
+                f"but its {', '.join(unsure)} cannot be compared with your changes; read the task",
                 "E412",
                 **_details(error),
             ) from None
         refused = isinstance(error, Rejected)
         if now.version_rev == revision or (now.version_rev is None and not (refused and error.status in _STALE)):
             return None
-        lost_changes = "the answer was lost, and the task does not show the changes"
+        lost_changes = "the answer was lost, and the task does not show your changes"
         raise VersionConflict(
-            f"{'the task has changed since it was read' if refused else lost_changes}: the changes are based on "
-            f"revision {revision}, but the newest is {now.version_rev or 'unknown'}; read the task and decide again",
+            f"{'the task has changed since you read it' if refused else lost_changes}; read the task and decide again: "
+            f"your changes are based on revision {revision}, but the newest is {now.version_rev or 'unknown'}",
             task=now if now.version_rev else None,
             **_details(error),
         ) from None

@@ -114,8 +114,10 @@ class RawCalls(Struct, frozen=True):
 
 def _query(values: Mapping[str, str | int]) -> Mapping[str, str | int]:
     for name, value in values.items():
-        if not isinstance(value, str | int) or any("\ud800" <= sign <= "\udfff" for sign in f"{name}{value}"):
+        if not isinstance(value, str | int):
             raise UsageError(f"query: {name!r:.60} must be text or a whole number, not {value!r:.60}", "E903")
+        if any("\ud800" <= sign <= "\udfff" for sign in f"{name}{value}"):
+            raise UsageError(f"query: {name!r:.60}={value!r:.60} contains half of a surrogate pair", "E903")
     return values
 
 

@@ -189,7 +189,7 @@ async def create(
         if faults:
             certain = done, rows
             more = [f"and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
-            why = f"the answer does not match the orders: {'; '.join([*faults[:_SHOWN], *more])}"
+            why = f"the answer cannot be matched with the orders: {'; '.join([*faults[:_SHOWN], *more])}"
             raise UnreadableAnswer(Coded(why, "E404"))
         return done
 
@@ -223,12 +223,12 @@ def _matched(
     tasks, doubts = match_alone(identities, created.tasks, operation, whole=not unread)
     done = tuple(task for task in tasks if task is not None)
     counts = Counter(task.id for task in created.tasks)
-    faults = [f"the task {task_id} appears twice" for task_id, count in counts.items() if count > 1]
+    faults = [f"task {task_id} appears twice" for task_id, count in counts.items() if count > 1]
     known = {task.id for task in done}
     foreign = [task_id for task_id, count in counts.items() if task_id not in known and count == 1]
     if foreign:
         more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
-        faults.append(f"tasks that are matched with no order: {', '.join(foreign[:_SHOWN])}{more}")
+        faults.append(f"tasks without an order: {', '.join(foreign[:_SHOWN])}{more}")
     if unread:
         faults.append(f"tasks that cannot be read: {len(unread)}")
     for row, error in doubts.items():

@@ -200,7 +200,7 @@ def read_map(text: bytes, where: str) -> FileMap:
         file_map = FileMap(
             orders=_column_map(table, where, columns_of(Order)),
             items=_column_map(items, f"{where}: items", columns_of(ItemRow)),
-            timezone=_converted(timezone, str | None, f"{where}: file: timezone", _FORMS["file"]),
+            timezone=_converted(timezone, str | None, f"{where}: file: timezone", _FILE_FORMS["timezone"]),
         )
         zone_named(file_map.timezone)
     except ConfigError as error:
@@ -227,19 +227,30 @@ _NAMES: Mapping[str, Sequence[str]] = {
     "clean": ("spaces", "unquote", "pad6", "upper", "lower"),
 }
 """The names that an entry of a section can contain."""
+_FILE_FORMS: Mapping[str, str] = {
+    "sheet": 'sheet = "March"',
+    "header_row": "header_row = 3",
+    "delimiter": 'delimiter = ";"',
+    "encoding": 'encoding = "cp1252"',
+    "timezone": 'timezone = "Asia/Singapore"',
+}
+"""The form of each entry of the section ``file``, for messages."""
 _FORMS: Mapping[str, str] = {
     "columns": '"their column" = "field"',
     "join": 'field = ["A", "B"], or field = { columns = ["A", "B"], with = ", " }',
     "constants": "field = a text, a number, true, false, or a time",
     "defaults": "field = a text, a number, true, false, or a time",
-    "dates": 'field = "31/12/2030 23:59", or a table of like, zone, time = "09:00", and minutes_later = 60',
+    "dates": (
+        'field = "31/12/2030 23:59", or '
+        'field = { like = "31/12/2030", zone = "Asia/Singapore", time = "09:00", minutes_later = 60 }'
+    ),
     "numbers": 'field = "S$1,234.56"',
     "phones": 'field = "+65 61234567"',
-    "values": 'field = { "what stands there" = "what is meant" }',
-    "clean": "field = a list of spaces, unquote, pad6, upper and lower",
+    "values": 'field = { "text in the file" = "value of the field" }',
+    "clean": 'field = ["spaces", "upper"], a list of spaces, unquote, pad6, upper, lower',
     "ignore": 'ignore = ["Remark"], a list of column names',
     "only_rows_with": 'only_rows_with = "Created at"',
-    "file": 'sheet = "March", header_row = 3, delimiter = ";", encoding = "cp1252", timezone = "Asia/Singapore"',
+    "file": ", ".join(_FILE_FORMS.values()),
 }
 """The form of the entries in each section, for messages."""
 _FILE = {"sheet": str, "header_row": int, "delimiter": str, "encoding": str}
@@ -280,7 +291,7 @@ def _converted(value: Any, kind: Any, where: str, form: str, *, section: str = "
     except msgspec.ValidationError:
         text = str(value) if isinstance(value, date | time) else json.dumps(value, ensure_ascii=False, default=str)
         given = text if len(text) <= 60 else f"{text[:57]}..."
-        raise ConfigError(f"{where}: write {form}, not {given}", "E231") from None
+        raise ConfigError(f"{where}: {given} does not fit; write {form}", "E231") from None
 
 
 def _flat(table: Mapping[str, Any], known: Iterable[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -320,8 +331,9 @@ def _cell(value: Any) -> Any:
 def _dialect(file: Any, where: str) -> Dialect:
     own = _converted(file, dict[str, Any], where, _FORMS["file"])
     _refuse_others(own, [*_FILE, *(() if where.endswith("items: file") else ("timezone",))], where)
-    form = _FORMS["file"]
-    return Dialect(**{name: _converted(value, _FILE[name], f"{where}: {name}", form) for name, value in own.items()})
+    return Dialect(
+        **{name: _converted(value, _FILE[name], f"{where}: {name}", _FILE_FORMS[name]) for name, value in own.items()}
+    )
 
 
 def _check_samples(column_map: ColumnMap, where: str) -> None:

@@ -125,10 +125,10 @@ class Room:
 
     def error(self, kind: type[InboxFull], place: Place) -> InboxFull:
         """The error for a refused event."""
-        waiting = f"{place}: {self.sizes[EventState.WAITING]:,} bytes of events wait for reads"
+        waiting = f"{place}: {self.sizes[EventState.WAITING]:,} bytes of events wait until their tasks are read"
         if kind is UnknownFull:
-            return UnknownFull(f"{waiting}, and only events of known tasks and orders are accepted now")
-        return InboxFull(f"{waiting}, and no more events are accepted until some have been read")
+            return UnknownFull(f"{waiting}; until then, only events of known tasks and orders are accepted")
+        return InboxFull(f"{waiting}; no more events are accepted until some of these tasks have been read")
 
 
 def measure(db: Database) -> Counter[EventState]:

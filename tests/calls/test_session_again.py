@@ -192,7 +192,7 @@ async def test_a_call_without_a_token_was_not_sent(refusal: CallError) -> None:
     async with Rig([], renew=renew) as rig:
         await rig.clock.advance(30 * 86_400)
         with pytest.raises(
-            NotSent, match=r"tasks\.create: there is no token for the request: auth\.refresh: "
+            NotSent, match=r"tasks\.create: no token could be fetched for the request: auth\.refresh: "
         ) as caught:
             await rig.create()
     assert type(caught.value) is NotSent

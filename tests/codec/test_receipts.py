@@ -101,7 +101,7 @@ def test_receipts_fail_only_for_names(value: Any, name: str) -> None:
 )
 def test_an_answer_without_its_tasks_is_refused(body: bytes) -> None:
     """A create's answer that does not name its tasks is an UnreadableAnswer, and no task of it is believed."""
-    with pytest.raises(UnreadableAnswer, match="not the answer to a create call"):
+    with pytest.raises(UnreadableAnswer, match="the answer to a create call cannot be read"):
         receipts_of(body)
 
 

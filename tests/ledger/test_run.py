@@ -41,7 +41,7 @@ async def test_a_discarded_run_leaves_nothing(ledger: Ledger, monkeypatch: pytes
     with pytest.raises(LedgerClosed):
         await run.counts()
     kept = await loaded(ledger, orders(2))
-    with pytest.raises(LedgerError, match="only a run that was not admitted"):
+    with pytest.raises(LedgerError, match="cannot be discarded, because it was admitted"):
         await kept.discard()
     assert (await kept.counts()).pending == 2
 
@@ -49,9 +49,9 @@ async def test_a_discarded_run_leaves_nothing(ledger: Ledger, monkeypatch: pytes
 async def test_an_admitted_run_takes_no_more_orders(ledger: Ledger) -> None:
     """After its admission a run refuses orders and another admission; before it, it refuses to be sent or finished."""
     run = await begun(ledger)
-    with pytest.raises(LedgerError, match="has not been admitted yet"):
+    with pytest.raises(LedgerError, match="is still being loaded"):
         await run.start()
-    with pytest.raises(LedgerError, match="has not been admitted yet"):
+    with pytest.raises(LedgerError, match="is still being loaded"):
         await run.finish()
     await run.add([])
     await run.add(orders(1))

@@ -32,7 +32,7 @@ STEP = sampling.STEP * sampling.PART
 """Every how many boundaries a program is struck; 1 tries them all."""
 NOT_OPENED = 1
 OTHER_PRICE = "5200000"
-IN_TIME = "it was not answered in time"
+IN_TIME = "the desk did not answer in time"
 
 
 @attrs.define(slots=False)

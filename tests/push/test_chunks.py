@@ -93,7 +93,7 @@ def test_what_is_sent_again_of_a_refused_chunk(rows: tuple[int, ...], refused: s
     )
     held, parts = _after_refusal(results, OnRefusedChunk.HOLD)
     assert parts == []
-    assert ("is not said" in str(held[-1].error)) is (refused == "")
+    assert ("did not say which order" in str(held[-1].error)) is (refused == "")
     assert "".join(each.order.key for each in held if "refused-with-chunk" not in str(each.error)) == refused
 
 

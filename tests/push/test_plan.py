@@ -84,11 +84,11 @@ async def test_what_looks_alike_is_listed() -> None:
     """An order is named once with the first that it is like; of an invoice only where there is one."""
     made = await plan([good_order(tracking_id=key) for key in "ABC"])
     assert made.similar == (
-        "B (line 2) has the same pickup, delivery, windows and invoice as A (line 1)",
-        "C (line 3) has the same pickup, delivery, windows and invoice as A (line 1), and as 1 more",
+        "order B (line 2) has the same pickup, delivery, time windows and invoice as order A (line 1)",
+        "order C (line 3) has the same pickup, delivery, time windows and invoice as order A (line 1), and as 1 more",
     )
     made = await plan([good_order(tracking_id=key, invoice_number=None) for key in "AB"])
-    assert made.similar == ("B (line 2) has the same pickup, delivery and windows as A (line 1)",)
+    assert made.similar == ("order B (line 2) has the same pickup, delivery and time windows as order A (line 1)",)
 
 
 async def test_a_standing_order_of_another_day_looks_like_none() -> None:

@@ -113,7 +113,7 @@ async def test_a_broadcast_that_may_have_acted_stays_so(tmp_path: Path, blind: s
         async with (await push.load_orders(orders(3)))[0] as run:
             assert (await push.send(run)).stopped_by is not None
             assert await states(run) == {OrderState.BROADCASTING: 3}
-            assert all("may have taken effect" in (row.error or "") for row in [row async for row in run.rows()])
+            assert all("may have been broadcast" in (row.error or "") for row in [row async for row in run.rows()])
             simulator.clear_faults()
             assert (await push.send(run)).stopped_by is None
             assert await states(run) == {OrderState.CREATED: 3}

@@ -182,7 +182,9 @@ async def test_a_busy_ledger_is_asked_again_for_what_became_of_a_broadcast(
     assert not busy
 
 
-@pytest.mark.parametrize(("gone", "told"), [(False, "its draft stays unused"), (True, "its draft is gone")])
+@pytest.mark.parametrize(
+    ("gone", "told"), [(False, "draft of the order stays unused"), (True, "draft of the order is gone")]
+)
 async def test_a_broadcast_that_is_refused_for_good(tmp_path: Path, gone: bool, told: str) -> None:
     """Drafts are broadcast one by one after it; one that stays a draft is refused, a vanished one is in doubt."""
     platform = Platform()
@@ -366,8 +368,8 @@ async def test_a_read_that_is_refused_is_tried_again_and_stops_no_push(tmp_path:
     [
         ("draft", "still a draft"),
         ("DRAFT", "still a draft"),
-        ("queued", "is queued, which nobody knows"),
-        (None, "does not say where it stands"),
+        ("queued", "the task has an unknown status: queued"),
+        (None, "the answer shows no status of the task"),
     ],
 )
 async def test_a_task_that_stays_where_it_is_is_broadcast_as_often_as_one_call_may_be_tried(

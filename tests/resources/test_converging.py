@@ -257,7 +257,7 @@ async def test_lost_and_another_change_was_first() -> None:
     """A lost update after which the task has another's revision and value is a conflict, and is not sent again."""
     service = Service("others")
     async with client(service) as (gs, _):
-        with pytest.raises(VersionConflict, match="does not show the changes") as caught:
+        with pytest.raises(VersionConflict, match="does not show your changes") as caught:
             await gs.platform.tasks.update("t", version_rev="1-a", group_tag="new")
     assert caught.value.task.group_tag == "theirs"
     assert service.updates == 1

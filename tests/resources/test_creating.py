@@ -47,19 +47,19 @@ async def test_each_order_has_its_task(create: Callable[[GotSurge], Create], tas
 @pytest.mark.parametrize(
     ("tasks", "done", "rows", "said"),
     [
-        ([A], ["t-A"], (1,), "(B): the answer has no task that is certainly for this order (number of tasks: 1)"),
-        ([A, FOREIGN], ["t-A"], (1,), "tasks that are matched with no order: t-X"),
-        ([FOREIGN, NAMELESS], [], (0, 1), "tasks that are matched with no order: t-X, t-1"),
-        ([NAMELESS], [], (0, 1), "tasks that are matched with no order: t-1"),
-        ([A, B, FOREIGN], ["t-A", "t-B"], (), "tasks that are matched with no order: t-X"),
-        ([A, B, NAMELESS], ["t-A", "t-B"], (), "tasks that are matched with no order: t-1"),
+        ([A], ["t-A"], (1,), "(B): the answer has 1 task, but none that is certainly for this order"),
+        ([A, FOREIGN], ["t-A"], (1,), "tasks without an order: t-X"),
+        ([FOREIGN, NAMELESS], [], (0, 1), "tasks without an order: t-X, t-1"),
+        ([NAMELESS], [], (0, 1), "tasks without an order: t-1"),
+        ([A, B, FOREIGN], ["t-A", "t-B"], (), "tasks without an order: t-X"),
+        ([A, B, NAMELESS], ["t-A", "t-B"], (), "tasks without an order: t-1"),
         ([A, B, B], ["t-A", "t-B"], (), "t-B appears twice"),
         ([A, A], ["t-A"], (1,), "t-A appears twice"),
         ([NAMELESS, NAMELESS], [], (0, 1), "t-1 appears twice"),
         ([A, B, {"id": "t-C", "tracking_id": "B"}], ["t-A"], (1,), "more than one task for this order: t-B, t-C"),
         ([A, {"tracking_id": "B"}], ["t-A"], (1,), "tasks that cannot be read: 1"),
         ([A, B, "?"], ["t-A", "t-B"], (), "tasks that cannot be read: 1"),
-        ([{"id": "t-Y", "tracking_id": "A", "invoice_number": "I-B"}, B], ["t-B"], (0,), "matched with no order: t-Y"),
+        ([{"id": "t-Y", "tracking_id": "A", "invoice_number": "I-B"}, B], ["t-B"], (0,), "tasks without an order: t-Y"),
     ],
 )
 async def test_an_answer_that_does_not_fit_is_no_success(
@@ -83,7 +83,7 @@ async def test_an_answer_that_does_not_fit_is_no_success(
 async def test_a_single_order_never_gets_the_task_of_another() -> None:
     """One order, one task, another name: the order is in doubt. An order without names takes what came."""
     async with client([answer({"tasks": [FOREIGN]})] * 2) as (gs, _):
-        with pytest.raises(OutcomeUnknown, match=r"with no order: t-X; orders\[0\] \(A\): ") as caught:
+        with pytest.raises(OutcomeUnknown, match=r"without an order: t-X; orders\[0\] \(A\): ") as caught:
             await gs.tasks.create([order("A")])
         assert caught.value.explain_code == "E404"
         assert (await gs.tasks.create([order(None)])).tasks[0].id == "t-X"

@@ -449,10 +449,10 @@ class Pushing(Sending):
         for order in similar[:SHOWN_WARNINGS]:
             where = f"line {order.other_line}"
             if order.other_run != run.id:
-                where += f" of run {order.other_run}, {in_words(order.other_state)}"
+                where += f" of run {order.other_run}, where that order is {in_words(order.other_state)}"
             self.say(
-                f"warning: {self._options.file}:{order.line}: {order.key} has the same {order.alike_in} as "
-                f"{order.other_key} ({where}){order.and_more}"
+                f"warning: {self._options.file}:{order.line}: order {order.key} has the same {order.alike_in} as "
+                f"order {order.other_key} ({where}){order.and_more}"
             )
         if len(similar) > SHOWN_WARNINGS:
             self.say(f"… and {number_of(len(similar) - SHOWN_WARNINGS, 'more order')} that look like another one")

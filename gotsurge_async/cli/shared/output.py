@@ -196,7 +196,9 @@ def output_to(path: Path | None, *, force: bool = False) -> Iterator[IO[bytes]]:
             else:
                 whole.put_in_place()
     except OSError as error:
-        raise ConfigError(f"cannot write {path or 'standard output'}: {error.strerror or error}", "E109") from None
+        raise ConfigError(
+            f"cannot write {f'the file {path}' if path else 'standard output'}: {error.strerror or error}", "E109"
+        ) from None
 
 
 def print_one(document: Any, show: str | Callable[[], None] | Iterable[tuple[str, Any]]) -> None:

@@ -208,14 +208,14 @@ class Sending:
             with suppress(LedgerError, TimeoutError):
                 async with asyncio.timeout(READ_SECONDS):
                     counts = await ledger.counts(run.id)
-        code, what = Exit.IN_DOUBT, "what was in flight is in doubt"
+        code, what = Exit.IN_DOUBT, "the orders that were in flight are in doubt"
         if counts is not None:
             in_doubt = counts.of(DOUBTFUL)
             code = Exit.IN_DOUBT if in_doubt else Exit.STOPPED
             what = f"{in_doubt:,} in doubt" if in_doubt else "nothing is in doubt"
             if counts.drafting:
                 what = f"{counts.drafting:,} to be drafted anew, of which no driver knows; {what}"
-        text = Coded(f"{error}\n{what}; the rest was not sent (run {run.id})", error.explain_code)
+        text = Coded(f"{error}\n{what}; no further order was sent (run {run.id})", error.explain_code)
         return self._failure(text, code, self._standing(run, {"unprocessed": 1}))
 
     def _failure(self, text: str, code: Exit, standing: Standing) -> Failure:

@@ -155,7 +155,7 @@ def discard_some(db: Database, run: Held) -> bool:
     runs.fence(db, run)
     state = runs.one(db, run.id).state
     if state is not RunState.LOADING:
-        raise LedgerError(f"run {run.id} is {state}: only a run that was not admitted can be discarded", "E523")
+        raise LedgerError(f"run {run.id} cannot be discarded, because it was admitted: its state is {state}", "E523")
     rows = db.rows("chunks_of_run", run=run.number, after=0, last=run.last, most=DISCARDED_AT_ONCE)
     chunks = chunks_of(db, rows, tasks=False, bodies=True)
     if not chunks:

@@ -137,7 +137,8 @@ class HeldRun:
     def _check_admitted(self) -> None:
         self._check()
         if self._loading:
-            raise LedgerError(f"run {self.id} has not been admitted yet", "E523", path=self._store.path)
+            why = f"run {self.id} is still being loaded: call admit() when all orders are added"
+            raise LedgerError(why, "E523", path=self._store.path)
 
     def _check(self) -> None:
         if not self._lock.held:

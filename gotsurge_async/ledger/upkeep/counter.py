@@ -173,8 +173,8 @@ class Keeper:
         kept = self.kept()
         if kept is not None and kept.counter:
             raise LedgerOlder(
-                f"is gone: {self.path} has a record of a ledger here, with {kept.counter:,} admissions and claims. A "
-                "new ledger would send everything again. Restore the ledger or its newest backup; if you have neither, "
+                f"is gone: {self.path} has a record of a ledger here, whose counter was {kept.counter:,}. A new "
+                "ledger would send everything again. Restore the ledger or its newest backup; if you have neither, "
                 "`gotsurge ledger accept-older` allows a new ledger",
                 path=str(self._ledger),
             )
@@ -243,13 +243,15 @@ def is_lacking(db: Database, kept: Identity) -> bool:
 
 def refuse_older(identity: Identity, newest: Identity, where: str, path: str, *, lacking: bool = False) -> None:
     """Raise LedgerOlder if a ledger counts less than ``where``, or is ``lacking`` transactions counted there."""
-    count = f"it counts {identity.counter:,} admissions and claims"
+    count = f"its counter is {identity.counter:,}"
     if newest.id != identity.id:
         return
     if newest.counter > identity.counter:
-        problem = f"is an older copy: {count}, but {where} counts {newest.counter:,}"
+        problem = f"is an older copy: {count}, but {where} records {newest.counter:,}"
     elif lacking:
-        problem = f"is an older copy that has been written to since: {count}, and lacks some that {where} knows of"
+        problem = (
+            f"is an older copy that has been written to since: {count}, but it lacks changes that {where} has counted"
+        )
     else:
         return
     raise LedgerOlder(

@@ -213,7 +213,9 @@ def _states(chunk: Chunk, run: RunInfo) -> Iterator[Flaw]:
             what = f"{'with' if has_task else 'without'} a task"
         else:
             continue
-        yield Flaw("chunks", f"chunk {chunk.id}, place {place}", f"an order {what} cannot be {state.value}")
+        yield Flaw(
+            "chunks", f"chunk {chunk.id}, place {place}", f"an order {what} cannot be in the state {state.value}"
+        )
 
 
 def _orders(
@@ -229,7 +231,7 @@ def _orders(
         elif run.state is not RunState.LOADING and state in LIVE and leads_here is False:
             yield Flaw("keys", which, "the order is live, but cannot be found by its key")
         elif state in OWNED_ELSEWHERE and leads_here:
-            yield Flaw("chunks", which, f"the order is {state.value}, but no other order has its key")
+            yield Flaw("chunks", which, f"the state of the order is {state.value}, but no other order has its key")
         for (what, decode), text in zip(_TEXTS.items(), (payload, row), strict=True) if decoding else ():
             try:
                 decode((b"{}" if text is None else text).decode().encode())

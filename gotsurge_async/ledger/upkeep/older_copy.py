@@ -94,7 +94,10 @@ def _newer(db: Database, kept: Sequence[Identity], newest: int, where: Place) ->
     if known <= identity.counter and accepted_at(db):
         return identity.counter, True
     if known <= identity.counter:
-        why = f"is not an older copy: its count, {identity.counter:,}, is at least the recorded count"
+        why = (
+            f"is not an older copy: its counter is {identity.counter:,}, and no record shows a higher one, so there is "
+            "nothing to accept"
+        )
         raise LedgerError(why, "E505", path=str(where))
     return known, False
 

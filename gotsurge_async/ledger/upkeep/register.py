@@ -212,15 +212,15 @@ class Register:
             if same is not None:
                 raise SameFile(
                     f"ledger {path}: these orders are also in run {same[0]} of ledger {entry}, and would be sent "
-                    f"twice; nothing was sent. {_use(entry, path)}. If that ledger is lost, look the orders up at "
+                    f"twice; nothing was sent. {_use(entry, path)}. If the other ledger is lost, look the orders up at "
                     "GotSurge, and push only the missing ones in a separate file"
                 )
         if others and len(others) == len(entries) and not new_ledger:
             further = len({entry.ledger for entry in others}) - 1  # one has an entry for each way the account is known
             more = f", and {number_of(further, 'more ledger')}" if further else ""
             raise SecondLedger(
-                f"ledger {path}: is new to this account of {account.service}, to which another ledger has pushed "
-                f"orders: {others[0]}{more}. This ledger does not know those orders, and would send them again; "
+                f"ledger {path} is new to this account of {account.service}, but another ledger has pushed orders to "
+                f"it: {others[0]}{more}. This ledger does not contain those orders, and would send them again; "
                 f"nothing was sent. {_use(others[0], path)}, or pass --new-ledger to confirm this second ledger"
             )
 
@@ -316,15 +316,15 @@ class Register:
 
     def _unusable(self, what: str, advice: str) -> RegisterUnusable:
         return RegisterUnusable(
-            f"the register of ledgers {self.path} {what}; nothing was sent, because another ledger may have sent these "
-            f"orders. {advice}"
+            f"the register of ledgers at {self.path} {what}; nothing was sent, because another ledger may have sent "
+            f"these orders. {advice}"
         )
 
 
 _WRITABLE = f"Make it readable and writable for this user, or name another file by {VARIABLE}"
 _DAMAGED = (
-    "Move the file away; then the next push begins a new register, which knows no ledger. So make sure first that all "
-    "pushes to the account use one ledger"
+    "First make sure that all pushes to the account use one ledger, because a new register contains no ledger. Then "
+    "move the file away: the next push makes a new register"
 )
 
 
@@ -334,8 +334,8 @@ def _digest(keys: Keys | None) -> str | None:
 
 def _use(other: Entry, path: str) -> str:
     if other.path == path:
-        return "That one was in the same place: put it, or its newest backup, back"
-    return f"Use that ledger: --ledger {shell.word(other.path)}"
+        return "Restore the other ledger, or its newest backup, to the same path"
+    return f"Use the other ledger: --ledger {shell.word(other.path)}"
 
 
 def _entries(db: sqlite3.Connection, account: Account) -> list[Entry]:

@@ -340,7 +340,7 @@ class Desk:
 
     def _end_in_doubt(self) -> None:
         for entry in [*self._entries.values()]:
-            entry.end_in_doubt("the desk was closed before its outcome was recorded")
+            entry.end_in_doubt("the desk was closed before the order's outcome was recorded")
 
     # --- callers ----------------------------------------------------------------------------------------------------
 
@@ -382,14 +382,14 @@ class Desk:
                 events = [asyncio.ensure_future(each) for each in (entry.known(), late)]
                 await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
             if entry.result is None:
-                self._leave(entry, "it was not answered in time")
+                self._leave(entry, "the desk did not answer in time")
             if entry.result is None:
                 entry.promised = True
-                return InDoubt(order=entry.order, error=entry.what_is_known("it was not answered in time"))
+                return InDoubt(order=entry.order, error=entry.what_is_known("the desk did not answer in time"))
         except asyncio.CancelledError as cancelled:
-            self._leave(entry, "its caller was cancelled")
+            self._leave(entry, "the caller was cancelled")
             entry.promised = True
-            raise cancelled from entry.what_is_known("its caller was cancelled")
+            raise cancelled from entry.what_is_known("the caller was cancelled")
         finally:
             entry.waiters -= 1
             for event in events:

@@ -210,7 +210,7 @@ class Entry:
     def end_by_ledger(self, error: GotSurgeError) -> None:
         """Set an error as the result: nothing was sent, unless the ledger may have the order from an earlier write."""
         if self.tried:
-            self.end_in_doubt(f"the ledger failed, and may have it: {error}")
+            self.end_in_doubt(f"the ledger failed, and may contain the order: {error}")
         else:
             own = copy(error)
             own.sent = "nothing"
@@ -264,7 +264,9 @@ def replayed(entry: Entry, recorded: Recorded, *, is_own: bool = False) -> Outco
         outcome = Created(order=order, receipt=receipt, replayed=True)
     else:
         why = row.error or (
-            "another process has it in hand" if recorded.held and not is_own else "its outcome was not recorded"
+            "another process is still working on the order"
+            if recorded.held and not is_own
+            else "the outcome of the order was not recorded"
         )
         error = OutcomeUnknown(f"{why} (run {run.id})", "E907", operation=OPERATION, body=row.payload)
         outcome = InDoubt(order=order, error=error, replayed=True)

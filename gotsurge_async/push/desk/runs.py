@@ -124,11 +124,11 @@ class DeskRuns:
         except Exception as error:
             log.exception("unexpected error in a desk")
             for entry in entries:
-                entry.end_in_doubt(f"its outcome is not known: {error!r}")
+                entry.end_in_doubt(f"the order may have been sent: {error!r}")
         except BaseException:
             for entry in entries:
                 if may_be_there or entry.tried:
-                    entry.end_in_doubt("the desk was closed before its outcome was known")
+                    entry.end_in_doubt("the desk was closed before the order's outcome was known")
                 else:
                     entry.end_unprocessed(NotSent("the desk was closed", "E906", operation=OPERATION))
             raise
@@ -245,7 +245,7 @@ class DeskRuns:
                     entry.end(settled(entry, recorded))
         except LedgerError as error:
             for entry in own.values():
-                entry.end_in_doubt(f"its outcome is not known: {error}")
+                entry.end_in_doubt(f"the order may have been sent: {error}")
 
     def _keep_answers(self, current: DeskRun, own: dict[int, Entry], error: BaseException) -> None:
         """Give entries the outcomes that an answer, or its absence, made certain, even if they are not recorded yet."""
@@ -277,7 +277,7 @@ class DeskRuns:
                 own.pop(number).end_unprocessed(error)
             else:
                 current.has_doubts = True
-                own.pop(number).end_in_doubt(f"its outcome is not known: {error}")
+                own.pop(number).end_in_doubt(f"the order may have been sent, or may be sent later: {error}")
 
     # --- keys that are taken ----------------------------------------------------------------------------------------
 
@@ -310,7 +310,7 @@ class DeskRuns:
             else:
                 entry.end(replayed(entry, now))
         except BaseException as error:
-            entry.end_in_doubt(f"its task could not be read: {error!r}")
+            entry.end_in_doubt(f"the task of the order could not be read: {error!r}")
             raise
 
     async def _watch(self, entry: Entry) -> None:
@@ -324,9 +324,9 @@ class DeskRuns:
                 if recorded is None or not in_hand(recorded, self.ledger.now()):
                     self._again(entry)  # its outcome is known, its key is free, or its process has ended
                     return
-            entry.end_in_doubt("another process has it in hand")
+            entry.end_in_doubt("another process is still working on the order")
         except BaseException as error:
-            entry.end_in_doubt(f"another process has it in hand, and this one cannot wait for it: {error!r}")
+            entry.end_in_doubt(f"another process is still working on the order; this one cannot wait for it: {error!r}")
             raise
 
     # --- runs -------------------------------------------------------------------------------------------------------

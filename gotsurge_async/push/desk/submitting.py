@@ -97,8 +97,8 @@ class Sender:
             raise
         except asyncio.CancelledError as cancelled:
             why = (
-                "the call was cancelled, but the order may be recorded already. If it is, it will "
-                "be sent: to be certain, submit it again with the same key"
+                "the call was cancelled, but the order may already be recorded, and would then be sent. To make sure "
+                "that the order is recorded, submit it again with the same key"
             )
             raise cancelled from OutcomeUnknown(why, "E907", operation="desk.submit", body=payload)
         if waiting is not None and connection is None:  # else the caller's transaction may still be undone

@@ -119,10 +119,14 @@ class _Broadcast:
         except NotFound as error:
             self._failed[task_id] = error
         except NOT_FOLLOWED as error:
-            self._failed[task_id] = self.unknown(f"the answer does not name the task, nor can it be read: {error}")
+            self._failed[task_id] = self.unknown(
+                f"the answer does not name the task, and the task cannot be read: {error}"
+            )
         else:
             if task.current_status == TaskStatus.DRAFT or not _has_status(task):
-                self._failed[task_id] = self.unknown("the answer does not name the task, nor does it show as broadcast")
+                self._failed[task_id] = self.unknown(
+                    "the answer does not name the task, and a read does not show the task as broadcast"
+                )
             else:
                 self._tasks.append(_updated(task))
 
@@ -151,7 +155,7 @@ class _Broadcast:
             for task in self._tasks:
                 if task.id in wrong:
                     self._failed[task.id] = PartlyDone(
-                        f"the task is broadcast, but perhaps without its tracking id: {error}",
+                        f"the task is broadcast, but its tracking id may be missing: {error}",
                         done=UpdatedTasks(updated_tasks=(task,)),
                         operation=self._endpoint.name,
                     )
@@ -172,7 +176,7 @@ class _Broadcast:
         done = len(task_ids) - len(self._failed)
         reasons = "; ".join(f"{task_id}: {error}" for task_id, error in self._failed.items())
         raise PartlyDone(
-            f"{done} of {len(task_ids)} tasks are done; {reasons}",
+            f"the call succeeded for {done} of {len(task_ids)} tasks; {reasons}",
             done=answer,
             failed=self._failed,
             operation=self._endpoint.name,

@@ -273,8 +273,8 @@ class Tasks:
             raise ValueError(f"there is no status {status!r}; the statuses are: {', '.join(TRANSITIONS)}")
         following = TRANSITIONS[record.status]
         if not force and status not in following:
-            allowed = ", ".join(sorted(following)) or "nothing"
-            raise ValueError(f"{status} does not follow {record.status}; what may: {allowed}")
+            allowed = ", ".join(sorted(following)) or "none"
+            raise ValueError(f"a task cannot change from {record.status} to {status}; possible statuses: {allowed}")
         if record.draft and status != CANCELLED:
             self.broadcast(record, now, note if status == BROADCASTING else "")
             if status == BROADCASTING:

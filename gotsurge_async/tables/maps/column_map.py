@@ -43,7 +43,7 @@ def encoding_named(name: str) -> str:
             raise LookupError
     except (LookupError, UnicodeError, ValueError, TypeError):
         near = nearest(name, _USUAL)
-        hint = f'; did you mean "{near}"?' if near else f", such as {', '.join(_USUAL[:4])}"
+        hint = f'; did you mean "{near}"?' if near else f": use, for example, {', '.join(_USUAL[:4])}"
         raise ConfigError(f'encoding "{name}" is not known{hint}', "E203") from None
     return "utf-8" if own_name == "utf-8-sig" else own_name
 

@@ -59,8 +59,8 @@ def draft_map(grid: Grid, dialect: Dialect, timezone: str | None = None) -> Draf
     records = list(islice(grid.records(lambda *fault: faults.append(fault)), _ROWS + _ABOVE))
     if not records:
         line, rule = faults[0] if faults else (0, "")
-        where = f": line {line} {rule}" if faults else ""
-        raise ConfigError(f"there is no table to read{where}", code_of(rule) or "E210")
+        why = f"line {line}: {rule}" if faults else "there are no rows"
+        raise ConfigError(f"no table can be read: {why}", code_of(rule) or "E210")
     place = _header_of(records, dialect.header_row)
     header, below = records[place], records[place + 1 :]
     if header.damaged:
@@ -237,7 +237,9 @@ class _Drafting:
             if way.certain:
                 yield from (f"{quoted(field)} = {rule}" for rule in rules)
                 continue
-            self._leave_to_choose(field, [f"{rule} {reading}" for rule, reading in rules.items()])
+            self._leave_to_choose(
+                field, [f"the form {rule}{reading and f' ({reading})'}" for rule, reading in rules.items()]
+            )
             if not rules:
                 yield f"# {quoted(field)} = …  # it is not certain how {brief(way.sample)} is read"
             elif len(rules) == 1:

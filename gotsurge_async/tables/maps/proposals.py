@@ -98,7 +98,7 @@ class Proposals:
         if not fits:
             fields = " or ".join(dict.fromkeys(meaning.field for meaning in possible))
             why = next(filter(None, whys.values()), "another column has that name")
-            self.reject(column.name, f"{fields} by its name, but {why}")
+            self.reject(column.name, f"the name suggests {fields}, but {why}")
             self._incomplete |= {meaning.field for meaning in possible if meaning.part == "2"}
         return fits
 
@@ -122,7 +122,7 @@ class Proposals:
         names = tuple(column.name for column in columns)
         if len(columns) > 1 and (broken := next((field for field in fields if _cannot_read(field, texts)), None)):
             for name in names:
-                self.reject(name, f"{broken} by its name, but {brief(texts[0])} is not a time")
+                self.reject(name, f"the name suggests {broken}, but {brief(texts[0])} is not a time")
             return
         self.proposals.append(Proposal(names, fields, texts, len(fields) == 1 and not why, why, between))
 
@@ -155,7 +155,8 @@ class Proposals:
                 self.proposals.remove(proposal)
                 for name in proposal.columns:
                     if not any(name in other.columns for other in self.proposals):
-                        self.reject(name, f"{' or '.join(proposal.fields)} by its name, but another column gives that")
+                        suggested = " or ".join(proposal.fields)
+                        self.reject(name, f"the name suggests {suggested}, but another column has that meaning")
             proposal.fields = left
         self.proposals.sort(key=lambda proposal: self.names.index(proposal.columns[0]))
         self.unknown = {name: self.unknown[name] for name in self.names if name in self.unknown}

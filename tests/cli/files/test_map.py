@@ -51,7 +51,7 @@ def test_a_draft_reports_what_is_sure_open_and_unknown(run: Runner) -> None:
     assert report["choose"]["Phone"][:2] == ["from_contact.phone", "to_contact.phone"]
     assert report["unknown"] == {
         "Blurb": "such as x",
-        "Delivery date": "to_time_window by its name, but - is not a time",
+        "Delivery date": "the name suggests to_time_window, but - is not a time",
     }
     assert "  Pickup end: " in made.stderr
     assert "  Blurb: such as x\n" in made.stderr

@@ -354,12 +354,14 @@ def test_an_order_like_others_is_reported_once(shell: Shell) -> None:
         shell.folder / "out",
     )
     warnings = [line for line in shell.run(*words).stderr.splitlines() if line.startswith("warning: ")]
-    same = "has the same pickup, delivery and windows as A"
+    same = "has the same pickup, delivery and time windows as order A"
     assert warnings == [
-        f"warning: {file}:3: B {same} (line 2)",
-        f"warning: {file}:4: C {same} (line 2), and as 1 more",
+        f"warning: {file}:3: order B {same} (line 2)",
+        f"warning: {file}:4: order C {same} (line 2), and as 1 more",
     ]
     assert "warning: " not in shell.run(*words).stderr
     file.write_text("\n".join([HEADER, alike[3]]) + "\n")
     (told_of_d,) = [line for line in shell.run(*words).stderr.splitlines() if line.startswith("warning: ")]
-    assert re.search(rf":2: D {same} \(line 2 of run \S+, created\), and as 2 more$", told_of_d)
+    assert re.search(
+        rf":2: order D {same} \(line 2 of run \S+, where that order is created\), and as 2 more$", told_of_d
+    )

@@ -56,7 +56,7 @@ def test_a_task_is_triggered_by_its_id_or_its_tracking_id(simulator: Simulator, 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("A", "complete"), "complete does not follow broadcasting; what may: accepted, cancelled, expired"),
+        (("A", "complete"), "from broadcasting to complete; possible statuses: accepted, cancelled, expired"),
         (("A", "pending_broadcast", "--through"), "no way leads from broadcasting to pending_broadcast"),
         (("A", "delivered"), "there is no status 'delivered'"),
         (("TWICE", "accepted"), "2 tasks have the tracking id 'TWICE'"),

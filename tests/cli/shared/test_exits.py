@@ -210,8 +210,11 @@ def test_a_ledger_that_fails_in_the_middle_is_a_document(
         monkeypatch.setattr(Run, write, fail)
     done, document = shell.push("A", "B")
     code, words = {
-        "plain": (3, "2 in doubt; the rest was not sent"),
-        "platform": (5, "2 to be drafted anew, of which no driver knows; nothing is in doubt; the rest was not sent"),
+        "plain": (3, "2 in doubt; no further order was sent"),
+        "platform": (
+            5,
+            "2 to be drafted anew, of which no driver knows; nothing is in doubt; no further order was sent",
+        ),
     }[account]
     assert (done.exit_code, document["exit"]) == (code, code)
     assert document["error"] == f"ledger ledger.db: the disk is full\n{words} (run {document['run']})"
@@ -232,7 +235,7 @@ def test_a_ledger_that_fails_and_cannot_be_read_leaves_the_careful_word(
     if doubted:
         monkeypatch.setattr(Ledger, "counts", fail)
     done, document = shell.push("A", "B")
-    assert (done.exit_code, "what was in flight is in doubt" in document["error"]) == (3, True)
+    assert (done.exit_code, "the orders that were in flight are in doubt" in document["error"]) == (3, True)
 
 
 def test_a_disk_that_fills_while_a_file_is_loaded(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

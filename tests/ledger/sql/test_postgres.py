@@ -340,7 +340,7 @@ async def put_back(postgres: Server, url: str) -> None:
 async def test_an_older_copy_is_refused_and_gone_on_with(postgres: Server, url: str, tmp_path: Path) -> None:
     """The counter with the user's own data tells it; what may have been sent since is in doubt when it is accepted."""
     await put_back(postgres, url)
-    with pytest.raises(LedgerOlder, match=r"it counts 3 admissions and claims, .*\.counter counts 5") as caught:
+    with pytest.raises(LedgerOlder, match=r"its counter is 3, but .*\.counter records 5") as caught:
         await Ledger.open(url)
     assert str(tmp_path / "data") in str(caught.value)
     accepted = await accept_older(url)
@@ -357,7 +357,7 @@ async def test_a_ledger_that_is_gone_is_refused(postgres: Server, url: str) -> N
     name = url.rpartition("/")[2]
     postgres.ask(f"DROP DATABASE {name} WITH (FORCE)")
     postgres.create(name)
-    with pytest.raises(LedgerOlder, match=r"is gone: .* has a record of a ledger here, with 1"):
+    with pytest.raises(LedgerOlder, match=r"is gone: .* has a record of a ledger here, whose counter was 1"):
         await Ledger.open(url)
     await refuse_newest(url)
     assert ask(url, "SELECT FROM pg_tables WHERE schemaname = 'public'") == []

@@ -112,7 +112,7 @@ async def test_an_older_copy_is_refused(path: Path, tmp_path: Path) -> None:
     snapshot(path, tmp_path / "copy.db")
     await pushed(path, orders(2))
     shutil.copy(tmp_path / "copy.db", path)
-    with pytest.raises(LedgerOlder, match=r"counts 2 admissions.*counts 4") as caught:
+    with pytest.raises(LedgerOlder, match=r"its counter is 2, .*records 4") as caught:
         await Ledger.open(path)
     assert "accept-older" in str(caught.value)
     async with await Ledger.look(path) as ledger:
@@ -128,7 +128,7 @@ async def test_a_ledger_that_is_gone_is_missed(path: Path) -> None:
     await pushed(path, orders(1))
     for gone in (path.unlink, lambda: path.write_bytes(b"")):
         gone()
-        with pytest.raises(LedgerOlder, match=r"is gone: .* has a record of a ledger here, with 2"):
+        with pytest.raises(LedgerOlder, match=r"is gone: .* has a record of a ledger here, whose counter was 2"):
             await Ledger.open(path)
     assert (await accept_older(path)).counter == 3
     async with await Ledger.open(path) as ledger:
@@ -231,7 +231,7 @@ async def test_a_summary_tells_of_a_newer_copy(ledger: Ledger) -> None:
     assert identity is not None
     await ledger.refuse_older(Identity(identity.id, 0), "x-summary.json")
     await ledger.refuse_older(Identity(identity.id + 1, 9), "x-summary.json")
-    with pytest.raises(LedgerOlder, match=r"x-summary\.json counts 9"):
+    with pytest.raises(LedgerOlder, match=r"x-summary\.json records 9"):
         await ledger.refuse_older(Identity(identity.id, 9), "x-summary.json")
 
 
@@ -256,7 +256,7 @@ async def test_an_older_copy_without_an_id_is_refused(path: Path) -> None:
     database.execute("DELETE FROM counters")
     database.commit()
     database.close()
-    with pytest.raises(LedgerOlder, match="counts 0"):
+    with pytest.raises(LedgerOlder, match="its counter is 0"):
         await Ledger.open(path)
     assert (await accept_older(path)).counter == 3
     await pushed(path, orders(2))

@@ -218,15 +218,15 @@ async def test_what_cannot_be_is_refused(
         ),
         (
             "UPDATE results SET ids = replace(ids, '\"task-41\"', 'null')",
-            "chunk 3, place 0: an order without a task cannot be drafted",
+            "chunk 3, place 0: an order without a task cannot be in the state drafted",
         ),
         (
             "UPDATE chunks SET states = 'p' || substr(states, 2) WHERE id = 3",
-            "place 0: an order with a task cannot be pending",
+            "place 0: an order with a task cannot be in the state pending",
         ),
         (
             "UPDATE chunks SET states = 'a' || substr(states, 2) WHERE id = 1",
-            "line 1, key TRK-1: the order is already_pushed, b",
+            "line 1, key TRK-1: the state of the order is already_pushed, b",
         ),
         ("UPDATE runs SET state = 'loading' WHERE number = 1", "chunk 1, place 0: an order .* being loaded cannot be"),
         (

@@ -385,7 +385,7 @@ async def test_what_another_desk_gave_up_is_not_waited_for(tmp_path: Path) -> No
         async with asyncio.timeout(5):
             outcome = await other.create(order())
         assert isinstance(outcome, InDoubt)
-        assert "may have taken effect" in str(outcome.error)
+        assert "may have been broadcast" in str(outcome.error)
         assert isinstance(await first.create(order()), Created)
 
 

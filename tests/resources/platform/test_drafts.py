@@ -123,7 +123,7 @@ async def test_what_the_answer_names_is_done_whatever_the_others_are(read: Respo
     for tracked in (False, True):
         async with client(service(T2_IS_OUT, t1=read)) as (gs, _):
             drafts, pairs = gs.platform.drafts, {"t1": "A", "t2": "B"}
-            with pytest.raises(PartlyDone, match="1 of 2 tasks are done; t1: ") as caught:
+            with pytest.raises(PartlyDone, match="the call succeeded for 1 of 2 tasks; t1: ") as caught:
                 await (drafts.broadcast_with_tracking(pairs) if tracked else drafts.broadcast(["t1", "t2"]))
             stream: Any = drafts.broadcast_all_with_tracking(pairs) if tracked else drafts.broadcast_all(["t1", "t2"])
             first, second = [result async for result in stream]
@@ -142,7 +142,7 @@ async def test_a_broadcast_whose_tracking_id_fails_is_still_one() -> None:
     post = answer({"updated_tasks": ["t1"]})
     refuse = answer({"message": "taken"}, 409)
     async with client(lambda request: refuse if request.method == "PATCH" else post) as (gs, _):
-        with pytest.raises(PartlyDone, match="is broadcast, but perhaps without its tracking id") as caught:
+        with pytest.raises(PartlyDone, match="is broadcast, but its tracking id may be missing") as caught:
             await gs.platform.drafts.broadcast_with_tracking({"t1": "A"})
     assert [task.id for task in caught.value.done.updated_tasks] == ["t1"]
 

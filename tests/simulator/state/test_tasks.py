@@ -183,7 +183,7 @@ async def test_a_task_lives_to_its_end(plain: Client) -> None:
 async def test_a_leap_is_refused_unless_forced(plain: Client) -> None:
     """A status that does not follow is refused, the ones that may are named, and force lets it follow."""
     task_id = await create(plain)
-    with pytest.raises(ValueError, match=r"complete does not follow broadcasting; what may: accepted, cancelled, exp"):
+    with pytest.raises(ValueError, match=r"from broadcasting to complete; possible statuses: accepted, cancelled, exp"):
         plain.simulator.move(task_id, "complete")
     assert await plain.status(task_id) == "broadcasting"
     plain.simulator.move(task_id, "complete", force=True)
@@ -232,7 +232,7 @@ async def test_nobody_accepts_what_has_expired(plain: Client) -> None:
     """A broadcast that is over cannot be accepted, whether or not somebody looked."""
     task_id = await create(plain)
     plain.simulator.advance(PICKUP_END)
-    with pytest.raises(ValueError, match="accepted does not follow expired; what may: nothing"):
+    with pytest.raises(ValueError, match="from expired to accepted; possible statuses: none"):
         plain.simulator.move(task_id, "accepted")
 
 
