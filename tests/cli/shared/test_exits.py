@@ -211,7 +211,10 @@ def test_a_ledger_that_fails_in_the_middle_is_a_document(
     done, document = shell.push("A", "B")
     code, words = {
         "plain": (3, "2 in doubt; the rest was not sent"),
-        "platform": (5, "2 to be drafted anew, of which no driver knows; nothing is in doubt; the rest was not sent"),
+        "platform": (
+            5,
+            "2 orders must be drafted again (no driver saw the drafts); nothing is in doubt; the rest was not sent",
+        ),
     }[account]
     assert (done.exit_code, document["exit"]) == (code, code)
     assert document["error"] == f"ledger ledger.db: the disk is full\n{words} (run {document['run']})"
