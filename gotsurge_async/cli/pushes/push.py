@@ -67,7 +67,7 @@ from gotsurge_async.push.plan import Plan, check_plan, held_to, make_plan
 from gotsurge_async.push.push import Push
 from gotsurge_async.system import loops
 from gotsurge_async.tables import STDIN, Source, SourceOptions
-from gotsurge_async.tables.checks.words import number_of
+from gotsurge_async.tables.checks.words import number_of, verb
 from gotsurge_async.tables.source import Left
 
 SHOWN_WARNINGS = 10
@@ -381,11 +381,13 @@ class Pushing(Sending):
                 f"{orders} sent by a run that the ledger has lost, found on the Task List, and recorded as created"
             )
         if admission.held_back:
-            orders = number_of(admission.held_back, "order is", "orders are")
+            number = admission.held_back
+            orders, are, them = number_of(number, "order"), verb(number, "is", "are"), verb(number, "it", "them")
+            has_none = verb(number, "does not have it", "has none of them")
             self.say(
-                f"{orders} not sent, and in doubt: the ledger is an older copy, and a run that is missing from it may "
-                "have sent them. Look them up at GotSurge, and resolve them. If GotSurge has none of them, run "
-                "the same command with --not-sent-before. To end these checks, run: gotsurge ledger accept-older "
+                f"{orders} {are} not sent, and {are} in doubt: the ledger is an older copy, and a run that is missing "
+                f"from it may have sent {them}. Look {them} up at GotSurge, and resolve {them}. If GotSurge {has_none}, "
+                "run the same command with --not-sent-before. To end these checks, run: gotsurge ledger accept-older "
                 "--nothing-was-lost"
             )
 
