@@ -386,9 +386,9 @@ class Pushing(Sending):
             has_none = verb(number, "does not have it", "has none of them")
             self.say(
                 f"{orders} {are} not sent, and {are} in doubt: the ledger is an older copy, and a run that is missing "
-                f"from it may have sent {them}. Look {them} up at GotSurge, and resolve {them}. If GotSurge {has_none}, "
-                "run the same command with --not-sent-before. To end these checks, run: gotsurge ledger accept-older "
-                "--nothing-was-lost"
+                f"from it may have sent {them}. Look {them} up at GotSurge, and resolve {them}. If GotSurge "
+                f"{has_none}, run the same command with --not-sent-before. To end these checks, run: gotsurge ledger "
+                "accept-older --nothing-was-lost"
             )
 
     async def _handle_changed(self, gs: GotSurge, run: Run, admission: Admission) -> None:
