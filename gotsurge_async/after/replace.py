@@ -64,7 +64,7 @@ async def replace_changed(gs: "GotSurge", run: Run, *, concurrency: int) -> Repl
             why = await _replace(gs, run, rival)
         except OutcomeUnknown as error:
             unknown += 1
-            why = f"its task may or may not have been changed: {error}"
+            why = f"it is unknown whether the update changed the task: {error}"
         except (CallError, SignInNeeded, UsageError, InvalidData) as error:
             left += 1
             why = f"not changed: {error}"

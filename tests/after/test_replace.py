@@ -81,7 +81,7 @@ async def test_a_change_of_which_nothing_is_known_is_not_forgotten(tmp_path: Pat
         async with run:
             done = await replace_changed(here.gs, run, concurrency=1)
             assert (done.replaced, done.left, done.unknown) == (0, 0, 1)
-            assert "its task may or may not have been changed" in (await told(run))["T-0"][1]
+            assert "it is unknown whether the update changed the task" in (await told(run))["T-0"][1]
         here.simulator.clear_faults()
         for text in (old, new):
             run, _ = await again(here, text)

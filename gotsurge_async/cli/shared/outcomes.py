@@ -73,14 +73,14 @@ def _rows(file: str) -> list[Any]:
         content = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
     except OSError as error:
         raise Failure(f"{file}: {error.strerror or error}", Exit.USAGE) from None
-    file = STDIN_NAME if file == STDIN else file
     try:
         whole = msgspec.json.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         lines = [line for line in content.splitlines() if line.strip()]
+        name = "standard input" if file == "-" else file
         if len(lines) < 2:
-            raise Failure(Coded(f"{file} is not JSON: {error}", "E216"), Exit.USAGE) from None
-        return [_line(file, number, line) for number, line in enumerate(lines, start=1)]
+            raise Failure(Coded(f"{name} is not JSON: {error}", "E216"), Exit.USAGE) from None
+        return [_line(name, number, line) for number, line in enumerate(lines, start=1)]
     if isinstance(whole, dict):
         whole = whole.get("tasks", whole)
     return whole if isinstance(whole, list) else [whole]
@@ -90,7 +90,7 @@ def _line(file: str, number: int, line: bytes) -> Any:
     try:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        text = f"{file} as a whole is not JSON, and line {number} alone is not, either: {error}"
+        text = f"{file} is neither JSON nor JSON Lines; line {number}: {error}"
         raise Failure(Coded(text, "E216"), Exit.USAGE) from None
 
 

@@ -215,7 +215,7 @@ class Sending:
             what = f"{in_doubt:,} in doubt" if in_doubt else "nothing is in doubt"
             if counts.drafting:
                 what = f"{number_of(counts.drafting, 'order')} must be drafted again (no driver saw the drafts); {what}"
-        text = Coded(f"{error}\n{what}; the rest was not sent (run {run.id})", error.explain_code)
+        text = Coded(f"{error}\n{what}; no further order was sent (run {run.id})", error.explain_code)
         return self._failure(text, code, self._standing(run, {"unprocessed": 1}))
 
     def _failure(self, text: str, code: Exit, standing: Standing) -> Failure:

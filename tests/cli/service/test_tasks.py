@@ -117,8 +117,8 @@ def test_every_fault_is_reported_before_anything_is_sent(run: Runner, simulator:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "<stdin> is not JSON"),
-        ('{"a": 1}\n{', "line 2 alone is not, either"),
+        ("{", "standard input is not JSON"),
+        ('{"a": 1}\n{', "standard input is neither JSON nor JSON Lines; line 2: "),
         (json.dumps([order("A"), order("A")]), "tracking_id A appears twice"),
         (json.dumps(order(...)), "tracking_id"),
     ],

@@ -210,10 +210,10 @@ def test_a_ledger_that_fails_in_the_middle_is_a_document(
         monkeypatch.setattr(Run, write, fail)
     done, document = shell.push("A", "B")
     code, words = {
-        "plain": (3, "2 in doubt; the rest was not sent"),
+        "plain": (3, "2 in doubt; no further order was sent"),
         "platform": (
             5,
-            "2 orders must be drafted again (no driver saw the drafts); nothing is in doubt; the rest was not sent",
+            "2 orders must be drafted again (no driver saw the drafts); nothing is in doubt; no further order was sent",
         ),
     }[account]
     assert (done.exit_code, document["exit"]) == (code, code)
