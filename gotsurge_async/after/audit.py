@@ -383,7 +383,7 @@ class Audit:
                 number += 1
                 self.progress(self.orders, self.reads, 0.0)
         except (Forbidden, NotFound):
-            self.remarks.append(f"{NO_TASK_LIST}: keys that are live twice cannot be seen")
+            self.remarks.append(f"{NO_TASK_LIST}: the audit cannot see orders that are live twice")
             return False
         finally:
             await pages.aclose()

@@ -33,7 +33,7 @@ R = TypeVar("R")
 
 RESCAN_AFTER = 30.0
 """Seconds between two reads of a list: requests that were on their way at the first have arrived by the second."""
-NO_TASK_LIST = "this account has no Task List, as plain partners have none"
+NO_TASK_LIST = "this account has no Task List (a plain partner has none)"
 _SHOWN = 5
 _FRACTION = re.compile(r"(?<=:\d\d)\.\d+(?=z$)")
 """A fraction of a second, at the end of a time."""
@@ -247,8 +247,8 @@ async def _scan(
                 seen[task.id] = task
     except (Forbidden, NotFound) as error:
         trouble = (
-            f"{NO_TASK_LIST}: its orders in doubt need a webhook that reaches `gotsurge receive`, or a person who "
-            f"looks and says so with `gotsurge resolve` ({error})"
+            f"{NO_TASK_LIST}: to settle orders in doubt, let webhooks reach `gotsurge receive`, or look the orders up "
+            f"and use `gotsurge resolve` ({error})"
         )
         return trouble, ""
     except CallError as error:

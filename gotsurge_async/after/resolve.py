@@ -191,13 +191,13 @@ def _of_another_run(
     """One fault for all orders that another run has, since a file of a whole run has one cause."""
     leave = ""
     if orders[0].line is not None and len(orders) < decisions:  # the file has other orders, too
-        leave = f", and leave {verb(len(orders), 'its row', 'their rows')} without a decision here"
-    how = f": gotsurge resolve {run_id}{leave}" if state in DOUBTFUL else ", not in doubt"
+        leave = f", and leave {verb(len(orders), 'its row', 'their rows')} in this file unchanged"
+    how = f": run gotsurge resolve {run_id}{leave}" if state in DOUBTFUL else ", so not in doubt"
     shown = f"already {in_words(state)}" if state in (OrderState.CREATED, OrderState.CANCELLED) else in_words(state)
-    if len(orders) == 1:
-        return _fault(orders[0], f"is {shown} in run {run_id}{how}")
-    many = number_of(len(orders), "order is", "orders are")
     instead = f", not in {info.id}" if state in DOUBTFUL else ""
+    if len(orders) == 1:
+        return _fault(orders[0], f"is {shown} in run {run_id}{instead}{how}")
+    many = number_of(len(orders), "order is", "orders are")
     return Fault(file="", rule=Coded(f"{many} {shown} in run {run_id}{instead}{how}", "E611"))
 
 

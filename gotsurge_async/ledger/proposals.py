@@ -256,12 +256,15 @@ class Proposals:
         changed, last = await self._change(statement, proposal, by=by, **values)
         if changed:
             return last
-        how = "and cannot be decided on: propose it again"
         if last.state is ProposalState.SENDING:
-            lasts = last.expires_at > self._store.clock()
-            what = "`gotsurge approve` sends the rest" if lasts else "reject it and propose it again"
-            how = f"see `gotsurge runs`: once its process has ended, at a terminal {what}"
-        raise UsageError(f"proposal {last.id} is {last.state}, {how}", "E614")
+            ended = f"proposal {last.id} is being sent: when the process that sends it has ended (see `gotsurge runs`)"
+            if last.expires_at > self._store.clock():
+                raise UsageError(f"{ended}, approve it again at a terminal to send the rest", "E614")
+            raise UsageError(f"{ended}, reject it at a terminal, and propose it again", "E614")
+        if last.state is ProposalState.PROPOSED:
+            raise UsageError(f"proposal {last.id} has another digest: nothing was decided", "E614")
+        why = f"proposal {last.id} is {last.state}, and can be neither approved nor rejected: propose it again"
+        raise UsageError(why, "E614")
 
     def _stands(self, proposal: Proposal) -> bool:
         """Whether a proposal waits, was sent, or was rejected, so that the same request is not proposed again."""

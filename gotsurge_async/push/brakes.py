@@ -14,7 +14,7 @@ from gotsurge_async.ledger.errors import reading_payload
 from gotsurge_async.ledger.segments import Prices, Tally
 from gotsurge_async.ledger.sql.chunks import PLACES
 from gotsurge_async.money import Money
-from gotsurge_async.tables.checks.words import number_of, verb
+from gotsurge_async.tables.checks.words import number_of
 
 DOUBTS_IN_A_ROW = 5
 REFUSALS_IN_A_ROW = 10
@@ -186,12 +186,15 @@ class BrakeWatch:
         return prices
 
     def _in_a_row_reached(self, place: int) -> Iterator[LimitReached]:
-        for counted, limit, what in (
-            (InDoubt, self._brakes.doubts_in_a_row, "in doubt: the service, or the way to it, is down"),
-            (Refused, self._brakes.refusals_in_a_row, "refused: correct what these orders have in common"),
+        for counted, limit, what, advice in (
+            (InDoubt, self._brakes.doubts_in_a_row, "in doubt", "the service, or the way to it, is down"),
+            (Refused, self._brakes.refusals_in_a_row, "refused", "check whether their orders share a fault"),
         ):
             if limit is not None and self._ended[place] <= {counted} and self._in_a_row(place, counted) >= limit:
-                yield LimitReached(f"{number_of(limit, 'chunk')} in a row {verb(limit, 'is', 'are')} {what}", "E601")
+                why = (
+                    f"{number_of(limit, 'chunk is', 'chunks in a row are')} {what}, and the limit is {limit}: {advice}"
+                )
+                yield LimitReached(why, "E601")
 
     def _in_a_row(self, place: int, counted: type) -> int:
         """The number of successive chunks around a place with the same result; unfinished chunks interrupt them."""

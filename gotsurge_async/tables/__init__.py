@@ -29,6 +29,8 @@ __all__ = [
 ]
 
 STDIN = "-"
+STDIN_NAME = "<stdin>"
+"""The name of standard input in messages."""
 
 _PACKED = ".gz"
 
@@ -133,7 +135,7 @@ def _grid(stream: BinaryIO, format_: str, dialect: Dialect) -> Grid:
 def _stream(path_or_stream: Path | str | BinaryIO) -> tuple[BinaryIO, str, bool]:
     """The stream, its name, and whether the caller must close it."""
     if path_or_stream == STDIN:
-        return sys.stdin.buffer, "<stdin>", False
+        return sys.stdin.buffer, STDIN_NAME, False
     if isinstance(path_or_stream, str | Path):
         return _open(Path(path_or_stream)), str(path_or_stream), True
     name = getattr(path_or_stream, "name", None)

@@ -300,8 +300,8 @@ def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str
                 continue
             if name != reading.key and name not in joined and "*" not in column_map.ignore:
                 hint = did_you_mean(name, [*columns, *column_map.columns])
-                hint = hint or "; name its field in a map, or ignore it there (--map)"
-                wrong(name, Coded(f"there is no such column{hint}", "E212"))
+                hint = hint or "; in a map (--map), name the field of this column, or ignore the column"
+                wrong(name, Coded(f"no field has this name{hint}", "E212"))
         elif field in index:
             first, where = names[index[field]], f"(columns {index[field] + 1} and {place + 1})"
             if first == name:

@@ -28,7 +28,9 @@ from gotsurge_async.tables.options import SourceOptions
 IN_DOUBT = "in_doubt"
 """The ``gs_status`` of an order that may exist already."""
 
-MAY_EXIST = "this order may exist already: resolve it first (gotsurge reconcile, gotsurge resolve), then push again"
+MAY_EXIST = (
+    "this order may already exist: settle it with gotsurge reconcile or gotsurge resolve before you push it again"
+)
 NOT_MENDED = "gs_error describes this row's fault: correct the row, then clear this cell"
 SHORTENED = (
     "a spreadsheet has shortened this number and others to the same value: format the column as text, and export again"

@@ -78,8 +78,8 @@ async def test_an_order_of_another_run_is_reported_as_it_is_there(tmp_path: Path
         with pytest.raises(UnusableSource) as caught:
             await resolve(here.ledger, again, said, by="Mei")
         assert [fault.rule for fault in caught.value.faults] == [
-            f"is already created in run {created}, not in doubt",
-            f"is in doubt in run {lost}: gotsurge resolve {lost}",
+            f"is already created in run {created}, so not in doubt",
+            f"is in doubt in run {lost}, not in {again}: run gotsurge resolve {lost}",
         ]
 
 

@@ -66,7 +66,7 @@ async def test_a_sender_that_ended_is_followed_by_one(ledger: Ledger, clock: Tur
     proposal = await propose(ledger)
     sent = await ledger.proposals.approve(proposal, "amy")
     assert sent == await ledger.proposals.get(proposal.id)
-    with pytest.raises(UsageError, match="is sending, see"):
+    with pytest.raises(UsageError, match="is being sent: when"):
         await ledger.proposals.approve(sent, "bob")
     both = [ledger.proposals.approve(sent, by, again=True) for by in "ab"]  # at the very moment of the first approval
     ended = await asyncio.gather(*both, return_exceptions=True)
@@ -84,12 +84,12 @@ async def test_a_sender_that_ended_is_followed_by_one(ledger: Ledger, clock: Tur
 async def test_what_has_expired_is_not_sent_again(ledger: Ledger, clock: TurnedClock) -> None:
     """Who says that its sender has ended gives it up; then it has failed, and the same may be proposed."""
     sent = await ledger.proposals.approve(await propose(ledger), "amy")
-    with pytest.raises(UsageError, match="approve` sends the rest"):
+    with pytest.raises(UsageError, match="approve it again at a terminal"):
         await ledger.proposals.reject(sent, "amy", ended=True)
     clock.turn(3600)
-    with pytest.raises(UsageError, match="reject it and propose"):
+    with pytest.raises(UsageError, match="reject it at a terminal, and propose"):
         await ledger.proposals.approve(sent, "amy", again=True)
-    with pytest.raises(UsageError, match="reject it and propose"):
+    with pytest.raises(UsageError, match="reject it at a terminal, and propose"):
         await ledger.proposals.reject(sent, "amy")
     assert (await propose(ledger)).state == "sending"
     await ledger.proposals.reject(sent, "bob", "killed", ended=True)

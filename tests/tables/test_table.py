@@ -27,7 +27,7 @@ from .kit import plain_table, read, table, two_lines, write
 def test_an_unknown_column_offers_the_nearest(wrong: str, meant: str) -> None:
     """The name is shown as it stands in the file."""
     (fault,) = read(table({wrong: "x"})).faults
-    assert fault == f'orders.csv:1: {wrong}: there is no such column; did you mean "{meant}"?'
+    assert fault == f'orders.csv:1: {wrong}: no field has this name; did you mean "{meant}"?'
 
 
 def test_a_column_that_stands_twice() -> None:
@@ -136,7 +136,7 @@ def test_a_column_that_the_map_names_must_be_there(tmp_path: Path) -> None:
     result = read(text, file_map=FileMap.load(path))
     lacking = "from this column, which the file does not have"
     assert result.faults == [
-        'orders.csv:1: Fare: there is no such column; did you mean "fare"?',
+        'orders.csv:1: Fare: no field has this name; did you mean "fare"?',
         f'orders.csv:1: fare: the map {path} takes price {lacking}; did you mean "Fare"?',
         f"orders.csv:1: Ref.: the map {path} takes invoice_number {lacking}",
     ]

@@ -117,7 +117,7 @@ class _Check(Struct, frozen=True, kw_only=True):
         old = {alert.name for alert in alerts if alert.seen_at is not None and now - alert.seen_at > STALE}
         if old:
             were = number_of(len(old), "of these orders was", "of these orders were")
-            say(f"{were} not read for an hour: let a receiver run, or say --read-rate")
+            say(f"{were} not read for an hour: run gotsurge receive, or pass --read-rate")
 
     def print_new(self, alerts: Sequence[Alert]) -> None:
         """Print the alerts that are new since the last check."""

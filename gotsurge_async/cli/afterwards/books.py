@@ -114,9 +114,8 @@ async def open_book(books: Books) -> AsyncIterator[tuple[Book, Ledger | None]]:
     if books.book.kind is Kind.SQLITE and not books.book.path.exists():
         if not has_ledger:
             raise ConfigError(
-                f"there is no order book at {books.book}, and no ledger at {books.ledger} to build the book "
-                "from: name the right ones with --book and --ledger, or, for real pushes, pass --env sandbox or "
-                "production",
+                f"there is no order book at {books.book}, and no ledger at {books.ledger} from which to build one: "
+                "pass the right paths with --book and --ledger; for real orders, pass --env sandbox or production",
                 "E801",
             )
         with suppress(LedgerError):  # reported below

@@ -47,7 +47,7 @@ async def _opened(half: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
             yield opened
     except ConfigError as error:
         if error.explain_code == "E801":
-            error.add_note("name it with --book, or pass --env for that of real orders")
+            error.add_note("pass its path with --book; for real orders, pass --env sandbox or production")
         raise
 
 

@@ -199,7 +199,7 @@ async def _ledger(where: Place) -> AsyncIterator[Ledger | None]:
     try:
         ledger = await Ledger.open(where, clock=SystemClock().now)
     except LedgerError as error:
-        say(f"{error}\nuntil that is mended, its orders are not followed and its doubts not settled")
+        say(f"{error}\nuntil this is corrected, no order of the ledger is followed, and none in doubt is settled")
         yield None
         return
     async with ledger:

@@ -79,7 +79,7 @@ def _decide(place: Place, proposal_id: str, digest: str | None, reject: str | No
     if not as_json():
         _show(proposal)
     if digest not in (None, proposal.digest):
-        why = f"{digest} is not the digest of proposal {proposal.id}: nothing was sent"
+        why = f'"{digest}" is not the digest of proposal {proposal.id}: nothing was sent'
         raise Failure(Coded(why, "E614"), Exit.USAGE)
     question = f"Send this to {proposal.request.environment}, as {proposal.id}?"
     if is_sending and proposal.decided_at is not None:

@@ -106,7 +106,7 @@ async def mcp(
             variables["GOTSURGE_REGISTER"] = str(temporary / "register.db")
             say(f"a simulator runs until this server ends: its board is at {simulator.origin}/")
         opened = await stack.enter_async_context(await Ledger.open(place, clock=SystemClock().now))
-        say(f"proposals wait for: gotsurge approve --ledger {opened.path}")
+        say(f"to decide about proposals, run: gotsurge approve --ledger {opened.path}")
         variables["GOTSURGE_LEDGER"] = place.url or str(place.path)
         bounds = Bounds(ledger=opened, target=target, variables=variables, tools=names, user=user_name(), **more)
         server = Agents(bounds).server()

@@ -95,7 +95,7 @@ class Agents(Struct, frozen=True):
             document |= error.more if isinstance(error, Failure) else {}
             shown = {name: value[:MOST] if isinstance(value, list) else value for name, value in document.items()}
             answer, ending = _result(shown), ": failed"
-        say(f"{written(self.bounds.ledger.now(), seconds=True)} {client}: {one_line(call.name)}{ending}")
+        say(f"{written(self.bounds.ledger.now(), seconds=True)} {client} called {one_line(call.name)}{ending}")
         return answer
 
     async def _answer(self, context: Context, call: types.CallToolRequestParams, client: str) -> Answer:

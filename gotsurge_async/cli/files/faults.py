@@ -115,19 +115,22 @@ class Mending(Struct, frozen=True, kw_only=True):
         """Report the faults of a file, and what to do about them; ``rows`` is the number that was written."""
         failure = report_faults(error, "nothing was sent")
         if faults is not None and rows:
-            say(f"{number_of(rows, 'row')} with faults, and what is wrong: {faults}")
+            say(f"{number_of(rows, 'row with faults is', 'rows with faults are')} in {faults}, with what is wrong")
             where = _where_to_correct(file, items, error.groups)
-            say(f"correct {verb(rows, 'it', 'them')} {where}, and push all rows again: no order is sent twice")
+            say(
+                f"correct {verb(rows, 'the row', 'the rows')} {where}, then push all rows again: no order is sent twice"
+            )
             if not error.whole and not self.leave:
-                say("--leave-faulty, with another name for --faults, sends the other rows now")
-            say(f"{faults} has only {verb(rows, 'this row', 'these rows')}: pushed alone it sends no other")
+                say("to send the other rows now, add --leave-faulty, and pass another file to --faults")
+            these = verb(rows, "this row", "these rows")
+            say(f"{faults} contains only {these}: if you push it, the other rows are not sent")
         elif faults is not None:
-            say(f"{faults} was not written: no fault is one of a row")
+            say(f"{faults} was not written: no row has a fault of its own")
         elif error.count > FEW:
             more = "" if self.leave or error.whole else "; with --leave-faulty the others are sent"
             say(f"--faults FILE.csv writes the rows that have faults, with what is wrong in each{more}")
         if self.leave:
-            why = "a fault is of the whole file" if error.whole else "no row is without a fault"
+            why = "the whole file has a fault" if error.whole else "every row has a fault"
             say(f"--leave-faulty does not help here: {why}")
         return failure
 

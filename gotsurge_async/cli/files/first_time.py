@@ -34,9 +34,9 @@ class FirstTime(Struct, frozen=True):
         if self.accepted or not self.target.is_real or use.digest in accepted_maps(self.earlier):
             return
         last = last_use(self.earlier, use.name)
-        changes = [] if last is None else use.unlike(last) or ["its rules, or how the file is read"]
-        why = f"is not what was accepted ({'; '.join(changes)})" if changes else "is new"
-        how = "look at what it reads (gotsurge push --dry-run), then push with --accept-map"
+        changes = [] if last is None else use.unlike(last) or ["its rules or reading options have changed"]
+        why = f"differs from the accepted one ({'; '.join(changes)})" if changes else "is new"
+        how = "check with gotsurge push --dry-run what it reads, then push with --accept-map"
         raise MapNotAccepted(f"the map {plain(use.name)} {why}: {how}", "E243")
 
     def unlike(self, run: Run) -> list[str]:
@@ -84,7 +84,7 @@ async def look(file: str, options: SourceOptions, mending: Mending, known: Calla
         say(line)
     numbers = {"already pushed": made.already_pushed - made.in_doubt, "in doubt": made.in_doubt}
     if made.already_pushed:
-        say(f"of {number_of(made.orders, 'order')} {counted(numbers)}: these are not sent again")
+        say(f"{made.already_pushed:,} of {number_of(made.orders, 'order')} will not be sent again: {counted(numbers)}")
     if made.left_out:
         say(f"{number_of(made.left_out, 'row')} with faults left out")
     return made

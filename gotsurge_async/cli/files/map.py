@@ -83,13 +83,14 @@ def draft(file: str | None, output: Path | None, name: str | None, force: bool, 
     elif output is None and name is None:
         click.echo(draft.text, nl=False)
     if draft.sure:
-        say(f"sure of {number_of(len(draft.sure), 'column')}: {', '.join(draft.sure)}")
+        say(f"{number_of(len(draft.sure), 'column is', 'columns are')} recognized: {', '.join(draft.sure)}")
     if draft.choose:
-        say(f"choose for {number_of(len(draft.choose), 'column')}: remove the # before the right lines of the map")
+        columns = number_of(len(draft.choose), "column needs", "columns need")
+        say(f"{columns} a decision: in the map, remove the # before the right lines")
         for column, readings in draft.choose.items():
             say(f"  {column}: {', or '.join(readings)}")
     if draft.unknown:
-        say(f"unknown {number_of(len(draft.unknown), 'column')}:")
+        say(f"{number_of(len(draft.unknown), 'column is', 'columns are')} unknown:")
         for column, why in draft.unknown.items():
             say(f"  {column}: {why}")
 

@@ -35,7 +35,7 @@ from gotsurge_async.database import Kind as Database
 from gotsurge_async.database import Place
 from gotsurge_async.ledger import Ledger, OrderState, RunHeld, RunInfo, RunState
 from gotsurge_async.system import loops, shell
-from gotsurge_async.tables.checks.words import number_of
+from gotsurge_async.tables.checks.words import number_of, verb
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -46,6 +46,21 @@ _QUESTIONS = {
     Kind.CANCELLED: "The tasks of {orders} of run {run} were cancelled at GotSurge.",
     Kind.ALIVE: "The tasks of {orders} of run {run} are live, and the ledger has the orders as cancelled.",
 }
+_FACTS = {
+    Kind.VANISHED: ("task has vanished from GotSurge", "tasks have vanished from GotSurge"),
+    Kind.CANCELLED: ("task was cancelled at GotSurge", "tasks were cancelled at GotSurge"),
+    Kind.CHANGED: ("order differs from what GotSurge has", "orders differ from what GotSurge has"),
+    Kind.DRAFT: ("task is a draft, which no driver sees", "tasks are drafts, which no driver sees"),
+    Kind.ALIVE: ("cancelled order has a live task", "cancelled orders have live tasks"),
+    Kind.TWICE: ("order may have several live tasks", "orders may have several live tasks each"),
+    Kind.SHARED: ("order shares its task with another order", "orders share their tasks with other orders"),
+    Kind.CHANGING: ("task has an update that was not answered", "tasks have updates that were not answered"),
+    Kind.UNREADABLE: ("task cannot be read by this account", "tasks cannot be read by this account"),
+    Kind.FILE: (
+        "difference between the result files and the ledger",
+        "differences between the result files and the ledger",
+    ),
+}
 
 
 @click.command()
@@ -55,7 +70,7 @@ _QUESTIONS = {
 @option("--out", f"The folder of the result files.  [default: as each run had it, or {OUT}]", type=PATH)
 @option("--repair", "Record vanished, cancelled and live tasks as GotSurge has them; asks first.")
 @option("--yes", "With --repair, do not ask.")
-@option("--all-vanished", "With --repair, free the keys also when GotSurge has not one of the recorded tasks.")
+@option("--all-vanished", "With --repair, free the keys also when GotSurge has none of the recorded tasks.")
 @option("--by NAME", "Who says that this may be repaired.  [default: your user name on this machine]")
 @option(
     "--max-reads N",
@@ -229,8 +244,8 @@ def _repairable(report: Report, options: AuditOptions) -> list[list[Finding]]:
             chosen.append(finding)
     for run in sorted(doubtful):
         say(
-            f"run {run} is not repaired: GotSurge has not one of its tasks, as if the account or a path were wrong. If "
-            "you are certain that this account created them, add --all-vanished"
+            f"run {run} is not repaired: GotSurge has none of its tasks, so the account or a path may be wrong. If you "
+            "are certain that this account created the tasks, add --all-vanished"
         )
     return list(_by_run_and_kind(chosen).values())
 
@@ -340,26 +355,32 @@ def _steps(report: Report, options: AuditOptions) -> list[Step]:
             continue
         readable = any(finding.task_ids for finding in findings)
         standing = Standing(info=info, counts={"in_doubt": len(findings)}, ledger=options.place, recorded=readable)
-        why = f"{len(findings):,} {kind.replace('_', ' ')}"
-        task_ids = findings[0].task_ids
+        number, task_ids = len(findings), findings[0].task_ids
         if kind is Kind.IN_DOUBT:
             steps += next_steps(standing)
-        elif kind in REPAIRABLE:
-            more = ""
-            if kind is Kind.VANISHED and run_id in doubtful:
-                why, more = f"{why}, if you are certain that this account created them", "--all-vanished"
-            steps.append(Step(why, standing.command("audit", "--repair", more, calls=True)))
+            continue
+        why = number_of(number, *_FACTS[kind])
+        them, first = verb(number, "it", "them"), verb(number, "the", "the first")
+        if kind in REPAIRABLE:
+            when, more = f"To free {verb(number, 'its key', 'their keys')}", ""
+            if kind is Kind.ALIVE:
+                when = f"To record {them} as created"
+            elif kind is Kind.VANISHED and run_id in doubtful:
+                when, more = f"If you are certain that this account created {them}", "--all-vanished"
+            steps.append(Step(why, when, standing.command("audit", "--repair", more, calls=True)))
         elif kind is Kind.CHANGING:
-            why += ", by the file that has what they should be"
-            steps.append(Step(why, standing.push("FILE", "--replace-changed")))
+            when = f"To change {them} to match the FILE of {verb(number, 'its order', 'their orders')}"
+            steps.append(Step(why, when, standing.push("FILE", "--replace-changed")))
         elif kind is Kind.DRAFT:
             keys = [f"--key {shell.word(finding.key)}" for finding in findings[:SHOWN]]
-            steps.append(Step(f"{why}, to order anew", standing.command("undo", *keys, calls=True)))
+            when = f"To cancel {them}, so that the next push creates new tasks"
+            steps.append(Step(why, when, standing.command("undo", *keys, calls=True)))
         elif kind is Kind.TWICE:
             command = about_task(info, "cancel", shell.word(task_ids[-1]), '--reason "ordered twice"')
-            steps.append(Step(why, command))
+            steps.append(Step(why, f"To cancel one task of {first} order", command))
         elif task_ids:
-            steps.append(Step(why, about_task(info, "get", shell.word(task_ids[0]))))
+            command = about_task(info, "get", shell.word(task_ids[0]))
+            steps.append(Step(why, f"To read {first} task", command))
     return steps
 
 

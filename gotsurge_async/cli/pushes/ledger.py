@@ -186,10 +186,11 @@ def _show_accepted(ledger: Place, out: Path, accepted: Accepted, imported: Impor
     on = commands_for("`gotsurge runs` and, for each environment, `gotsurge reconcile`", str(ledger))
     click.echo(f"{ledger}: {orders_are} in doubt now; {on} go on")
     audit = commands_for("`gotsurge audit --repair`", str(ledger))
-    say(f"orders that the copy has as created may have been taken back since: {audit} compares them with GotSurge")
+    say(f"orders that are created in the copy may have been cancelled since: run {audit} to compare them with GotSurge")
     say(
-        "runs of which no result files were read in may have sent more: new orders are looked up before they are sent, "
-        f"or are in doubt, until `gotsurge ledger accept-older --nothing-was-lost --ledger {shlex.quote(str(ledger))}`"
+        "runs whose result files were not read in may have sent more orders: a push therefore looks each new order up "
+        "before it sends it, or leaves it in doubt. To end this, run: "
+        f"gotsurge ledger accept-older --nothing-was-lost --ledger {shlex.quote(str(ledger))}"
     )
 
 

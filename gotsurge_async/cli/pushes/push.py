@@ -162,7 +162,8 @@ def push(target: Target, ledger: Place | None, out: Path, dry_run: bool, **optio
     if options["distributed"] and not dry_run:
         if target.simulate:
             raise WrongUse(
-                "--simulate's simulator stops when this command ends: run gotsurge simulator, then pass --env local"
+                "--distributed cannot use --simulate, whose simulator ends with this command: run gotsurge simulator, "
+                "then pass --env local"
             )
         ledger = shared_ledger(ledger)
     reading = reading_words(click.get_current_context().params)
@@ -375,14 +376,19 @@ class Pushing(Sending):
     def _report_first_pushed(self, admission: Admission) -> None:
         """Report the orders that are pushed for the first time since an older copy of the ledger was accepted."""
         if admission.created:
-            orders = number_of(admission.created, "order", "orders")
-            self.say(f"{orders} of a run that the ledger has lost: on the Task List, and created")
-        if admission.held_back:
-            orders = number_of(admission.held_back, "order is", "orders are")
+            orders = number_of(admission.created, "order was", "orders were")
             self.say(
-                f"{orders} in doubt, and not sent: an older copy of the ledger was accepted, and a run that it does "
-                "not know may have sent them. Look them up, and resolve them; or, if none of them is there, push this "
-                "again with --not-sent-before. gotsurge ledger accept-older --nothing-was-lost ends these checks"
+                f"{orders} sent by a run that the ledger has lost, found on the Task List, and recorded as created"
+            )
+        if admission.held_back:
+            number = admission.held_back
+            orders, are, them = number_of(number, "order"), verb(number, "is", "are"), verb(number, "it", "them")
+            has_none = verb(number, "does not have it", "has none of them")
+            self.say(
+                f"{orders} {are} not sent, and {are} in doubt: the ledger is an older copy, and a run that is missing "
+                f"from it may have sent {them}. Look {them} up at GotSurge, and resolve {them}. If GotSurge "
+                f"{has_none}, run the same command with --not-sent-before. To end these checks, run: gotsurge ledger "
+                "accept-older --nothing-was-lost"
             )
 
     async def _handle_changed(self, gs: GotSurge, run: Run, admission: Admission) -> None:
@@ -393,10 +399,10 @@ class Pushing(Sending):
 
                 done = await replace_changed(gs, run, concurrency=self._options.concurrency)
                 self.replaced: Replaced | None = done
-                self.say(f"{number_of(done.replaced, 'task was', 'tasks were')} changed into what the orders say now")
+                self.say(f"{number_of(done.replaced, 'task was', 'tasks were')} changed to match the orders")
                 if done.unknown:
-                    tasks, were = number_of(done.unknown, "task"), verb(done.unknown, "it was", "they were")
-                    self.say(f"of {tasks} nobody knows whether {were} changed: push this again to see")
+                    tasks = number_of(done.unknown, "task")
+                    self.say(f"{tasks} may or may not have been changed: run the same command again to find out")
                 if not (done.left or done.unknown or done.stopped_by):
                     return
             changed: list[ChangedRow] = []

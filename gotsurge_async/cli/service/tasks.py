@@ -130,8 +130,8 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
             own = {"keys": (key,), "drafts": False, "reason": reason, "concurrency": None}
             return take_back(run_id=run_id, target=target, place=place, **own)
     except (RunHeld, LedgerError) as error:
-        say(f"the ledger cannot record the cancel now, and will still have the order as created: {error}")
-        say(f"to record it later: gotsurge audit --env {target.environment} --repair")
+        say(f"the ledger cannot record this cancel now, and will still show the order as created: {error}")
+        say(f"to record the cancel later, run: gotsurge audit --env {target.environment} --repair")
     message = call(target, lambda gs: gs.tasks.cancel(task_id, reason=reason))
     print_one(message, shown(message.message) or "cancelled")
     return None

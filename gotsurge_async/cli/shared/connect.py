@@ -46,8 +46,10 @@ def how_to_sign_in(environment: str, account: str | None = None, api_base: str |
     where += f" --account {shlex.quote(account)}" if account else ""
     where += f" --api-base {shlex.quote(api_base)}" if api_base else ""
     if environment == "local":
-        logout = f"`gotsurge auth logout {where}`"
-        return f"a simulator signs in by itself, unless a token is kept ({logout}) or set (GOTSURGE_BEARER_TOKEN)"
+        return (
+            "a simulator signs you in automatically, unless a token is stored or set: "
+            f"run `gotsurge auth logout {where}`, or unset GOTSURGE_BEARER_TOKEN"
+        )
     return f"run `gotsurge auth login {where}`"
 
 
@@ -261,7 +263,7 @@ async def _simulated(
             text = f"the simulator at {parts.netloc} does not answer the sign-in: {again}"
             raise Unreachable(f"{text} ({error})", error.explain_code) from None
         except CallError as error:
-            error.add_note(f"the simulator at {parts.netloc} does not sign in: {again}")
+            error.add_note(f"the sign-in at the simulator {parts.netloc} failed: {again}")
             raise
         yield gs
 

@@ -212,7 +212,7 @@ def reported() -> Iterator[None]:
 def _failure_of(error: GotSurgeError) -> Failure:
     lines = [str(error), *getattr(error, "__notes__", ())]
     if isinstance(error, EndpointsAssumed):
-        lines.append("GOTSURGE_PROFILE names a profile; --accept-assumed-endpoints sends it all the same")
+        lines.append("set GOTSURGE_PROFILE to a profile, or, to send anyway, pass --accept-assumed-endpoints")
     return Failure(Coded("\n".join(lines), error.explain_code), exit_code_of(error))
 
 

@@ -105,8 +105,8 @@ def must_exist(where: Place) -> None:
     """Raise an error if the place has no ledger."""
     if not _is_there(where):
         why = (
-            f"there is no ledger at {where}: name the right one with --ledger, or, for real pushes, pass "
-            "--env sandbox or production"
+            f"there is no ledger at {where}: pass the right path with --ledger; for real orders, pass --env sandbox "
+            "or production"
         )
         raise ConfigError(why, "E501")
 

@@ -33,7 +33,7 @@ from gotsurge_async.ledger import (
 from gotsurge_async.models.times import written_clock
 from gotsurge_async.push.load import LEFT_OUT
 from gotsurge_async.system import shell
-from gotsurge_async.tables.checks.words import number_of
+from gotsurge_async.tables.checks.words import number_of, verb
 from gotsurge_async.tables.options import ENDINGS
 from gotsurge_async.tables.writing import ending_of
 
@@ -41,7 +41,9 @@ SHOWN_OWNERS = 3
 """The most other runs with orders in doubt that are named."""
 
 _BLOCK = 1000
-_IF_PLATFORM = ", if the account is a platform partner's"
+_IF_PLATFORM = "If the account is a platform partner's"
+_WHAT_BECAME = "To find out what became of {them}"
+_INTO_A_FILE = "To write {them} into a file"
 
 ELSEWHERE = "FOLDER"
 """A placeholder in a command for a writable folder, which a person must name."""
@@ -213,14 +215,15 @@ def next_steps(standing: Standing) -> list[Step]:
 def _steps(standing: Standing) -> Iterator[Step]:
     info, counts, simulated = standing.info, standing.counts, standing.simulated
     if standing.results_failed:
-        yield Step("the result files, in another folder", standing.command("results", f"--out {ELSEWHERE}"))
+        command = standing.command("results", f"--out {ELSEWHERE}")
+        yield Step("the result files were not written", "To write them into another folder", command)
     if standing.sign_in and info.environment not in (SIMULATED, "local"):  # a simulator signs in automatically
         account = _option("--account", info.options.get("account"))
-        yield Step("sign in", _joined("gotsurge auth login", f"--env {info.environment}", account))
+        yield Step("no token works", "To sign in", _joined("gotsurge auth login", f"--env {info.environment}", account))
     undo = info.options.get(UNDO)
     if undo is not None and not undo["ended"]:
         drafts = "--drafts" if undo["drafts"] else ""
-        yield Step("not taken back to its end", standing.command("undo", drafts, calls=True))
+        yield Step("the undo is not complete", "To continue it", standing.command("undo", drafts, calls=True))
     if number := counts.get("in_doubt", 0):
         if (own := number - standing.elsewhere) > 0:
             yield from _in_doubt(standing, own)
@@ -230,11 +233,12 @@ def _steps(standing: Standing) -> Iterator[Step]:
     if number := counts.get("refused", 0):
         file = standing.files.get("refused")
         if file is not None:
-            yield Step(f"{number:,} refused, when {file} is mended", standing.push(file))
+            yield Step(f"{number:,} refused", f"When you have corrected {file}", standing.push(file))
         elif not simulated:
-            yield Step(f"{number:,} refused", standing.command("retry", calls=True))
+            again = f"To send {_them(number)} again"
+            yield Step(f"{number:,} refused", again, standing.command("retry", calls=True))
     if (number := counts.get("changed", 0)) and not simulated:
-        yield from _changed(standing, f"{number:,} changed since they were sent")
+        yield from _changed(standing, number)
     yield from _left_out(standing, **(info.options.get(LEFT_OUT) or {}))
 
 
@@ -247,85 +251,101 @@ def _left_out(
     """The step of pushing the file with the rows that were left out."""
     if file is not None:
         is_plain = ENDINGS.get(Path(file).suffix.lower()) == format
-        why = f"{number_of(rows, 'row')} left out, when {file} is mended"
-        yield Step(why, standing.push(file, "" if is_plain else f"--format {format}"))
+        command = standing.push(file, "" if is_plain else f"--format {format}")
+        yield Step(f"{number_of(rows, 'row')} left out", f"When you have corrected {file}", command)
 
 
 def _going_on(standing: Standing) -> Iterator[Step]:
     if number := standing.counts.get("drafts", 0):
-        why = number_of(number, "still a draft", "still drafts")
-        yield Step(why, standing.command("resume", standing.out_option, calls=True))
+        why, when = number_of(number, "is still a draft", "are still drafts"), f"To broadcast {_them(number)}"
+        yield Step(why, when, standing.command("resume", standing.out_option, calls=True))
     if number := standing.counts.get("unprocessed", 0):
-        why = f"{number:,} unprocessed"
+        why, when = f"{number:,} unprocessed", f"To send {_them(number)}"
         if not standing.simulated:
             by_workers = "--distributed" if standing.info.options.get("distributed") else ""
-            yield Step(why, standing.command("resume", by_workers, standing.out_option, calls=True))
+            yield Step(why, when, standing.command("resume", by_workers, standing.out_option, calls=True))
         elif (file := standing.files.get("unprocessed")) is not None:
-            yield Step(why, standing.push(file))
+            yield Step(why, when, standing.push(file))
 
 
-def _changed(standing: Standing, why: str) -> Iterator[Step]:
+def _changed(standing: Standing, number: int) -> Iterator[Step]:
+    why = f"{number:,} changed since {verb(number, 'it was', 'they were')} sent"
     file = standing.files.get("changed")
     if file is None:
         if not standing.results_failed:
-            yield Step(f"{why}: the file of them", standing.command("results", standing.out_option))
+            into_a_file = _INTO_A_FILE.format(them=_them(number))
+            yield Step(why, into_a_file, standing.command("results", standing.out_option))
     elif standing.info.mode is Mode.TWO_PHASE:
-        yield Step(f"{why}: to change their tasks", standing.push(file, "--replace-changed"))
+        when = verb(number, "To change its task", "To change their tasks")
+        yield Step(why, when, standing.push(file, "--replace-changed"))
     else:  # a plain partner cannot change a task
-        first = f"{why}: take each back first, in the run that pushed it, which the file says"
-        yield Step(first, _joined("gotsurge undo RUN", standing.place(calls=True), "--key KEY"))
-        yield Step("and then push what they say now", standing.push(file))
+        first = f"To cancel {verb(number, 'its task, by its', 'their tasks, each by its')} KEY and RUN in {file}"
+        yield Step(why, first, _joined("gotsurge undo RUN", standing.place(calls=True), "--key KEY"))
+        then = verb(number, "When its task is cancelled", "When their tasks are cancelled")
+        yield Step(why, then, standing.push(file))
 
 
 def _in_doubt_elsewhere(standing: Standing) -> Iterator[Step]:
     """The steps for orders that are in doubt in other runs: no command about this run settles them."""
-    if standing.simulated or not standing.elsewhere:
+    number = standing.elsewhere
+    if standing.simulated or not number:
         return
-    why, place = f"{standing.elsewhere:,} in doubt, in other runs", standing.place(calls=True)
+    place, what_became = standing.place(calls=True), _WHAT_BECAME.format(them=_them(number))
+    why = f"{number:,} in doubt in {'another run' if 1 in (number, len(standing.owners)) else 'other runs'}"
     if standing.info.mode is not Mode.DIRECT:
-        yield Step(why, _joined("gotsurge reconcile", place))
+        yield Step(why, what_became, _joined("gotsurge reconcile", place))
         return
     for run_id in standing.owners:
-        yield Step(why, _joined("gotsurge status", run_id, standing.place()))
+        yield Step(why, "For the next steps", _joined("gotsurge status", run_id, standing.place()))
         if standing.may_have_list:
-            yield Step(f"{why}{_IF_PLATFORM}", _joined("gotsurge reconcile", run_id, place))
+            yield Step(why, _IF_PLATFORM, _joined("gotsurge reconcile", run_id, place))
 
 
 def _in_doubt(standing: Standing, number: int) -> Iterator[Step]:
     """The steps for the ``number`` orders that are in doubt in this run."""
     info, direct, why = standing.info, standing.info.mode is Mode.DIRECT, f"{number:,} in doubt"
     if standing.simulated:  # it is gone: there is nothing to read, and no event will come
-        yield from _by_hand(standing, why)
+        yield from _by_hand(standing, why, number)
         return
-    if standing.cancelling:
-        cancels = number_of(standing.cancelling, "cancel")
-        until = f", and may act until {written_clock(standing.open_until)}; after that" if standing.open_until else ""
-        yield Step(f"{cancels} not answered{until}", standing.command("reconcile", calls=True))
-        if standing.cancelling == number:
+    if cancelling := standing.cancelling:
+        cancels, when = number_of(cancelling, "cancel was", "cancels were"), _WHAT_BECAME.format(them=_them(cancelling))
+        until = ""
+        if standing.open_until:
+            until, when = f", and may still take effect until {written_clock(standing.open_until)}", "After that"
+        yield Step(f"{cancels} not answered{until}", when, standing.command("reconcile", calls=True))
+        if cancelling == number:
             return
-    why += f", and may act until {written_clock(standing.settles_at)}" if standing.settles_at else ""
+    if standing.settles_at:
+        calls = verb(number, "its call", "their calls")
+        why += f", and {calls} may still take effect until {written_clock(standing.settles_at)}"
     if not standing.was_read and (standing.recorded or not direct):
-        yield Step(why, standing.command("reconcile", calls=True))
+        yield Step(why, _WHAT_BECAME.format(them=_them(number)), standing.command("reconcile", calls=True))
     if standing.was_read or direct:
-        yield from _by_hand(standing, why)
+        yield from _by_hand(standing, why, number)
     if direct:  # a plain partner has no Task List: the event of a task leads to it
         account = _option("--account", info.options.get("account"))
         receiver = _joined("gotsurge receive", standing.place(calls=True), account)
-        yield Step(f"{why}, to settle them as their events arrive", receiver)
+        yield Step(why, f"To settle {_them(number)} as events arrive", receiver)
         if standing.may_have_list and not (standing.was_read or standing.recorded):
-            yield Step(f"{why}{_IF_PLATFORM}", standing.command("reconcile", calls=True))
+            yield Step(why, _IF_PLATFORM, standing.command("reconcile", calls=True))
 
 
-def _by_hand(standing: Standing, why: str) -> Iterator[Step]:
+def _by_hand(standing: Standing, why: str, number: int) -> Iterator[Step]:
     name = f"{standing.info.id}-in-doubt.{ending_of(form_of(standing.info))}"
     file = Path(standing.files.get("in_doubt", standing.folder / name))
     if standing.results_failed:
         file = Path(ELSEWHERE) / name  # where the first step writes it
     elif not file.exists():
-        yield Step(f"{why}: the file of them", standing.command("results", standing.out_option))
+        into_a_file = _INTO_A_FILE.format(them=_them(number))
+        yield Step(why, into_a_file, standing.command("results", standing.out_option))
     filled_in = standing.command("resolve", _option("--file", str(file)))
-    rows = ", in their rows alone" if standing.elsewhere else ""
-    yield Step(f"{why}, when you have looked them up and filled in what you found{rows}", filled_in)
+    rows = f", in {verb(number, 'its row', 'their rows')} only" if standing.elsewhere else ""
+    when = f"When you have looked {_them(number)} up, and written what you found into {file}{rows}"
+    yield Step(why, when, filled_in)
+
+
+def _them(number: int) -> str:
+    return verb(number, "it", "them")
 
 
 def _joined(*words: str) -> str:

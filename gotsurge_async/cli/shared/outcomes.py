@@ -24,7 +24,7 @@ from gotsurge_async.models.times import show_times_in
 from gotsurge_async.money import Money
 from gotsurge_async.push.desk.outcomes import Changed
 from gotsurge_async.resources.platform.tasks import Updated
-from gotsurge_async.tables import SourceOptions
+from gotsurge_async.tables import STDIN, STDIN_NAME, SourceOptions
 from gotsurge_async.tables.checks.faults import SourceReport
 from gotsurge_async.tables.jsonl_source import JsonlSource
 
@@ -35,7 +35,7 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
     The file holds one order, a list of orders, the body of a create (``{"tasks": […]}``), or an order a line, all in
     the API's own shape. ``-`` is standard input.
     """
-    rows = _rows(file)
+    name, rows = STDIN_NAME if file == STDIN else file, _rows(file)
     if not 1 <= len(rows) <= CHUNK:
         text = f"the input contains {len(rows)} orders, but one call takes 1 to {CHUNK}; gotsurge push takes more"
         raise Failure(Coded(text, "E235"), Exit.USAGE)
@@ -43,7 +43,7 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
     options = SourceOptions(now=datetime.now(UTC), timezone=timezone, max_price=max_price)
     show_times_in(options.zone())
     stream = io.BytesIO(b"\n".join(map(msgspec.json.encode, rows)))
-    with JsonlSource(file, stream, options, report) as source:
+    with JsonlSource(name, stream, options, report) as source:
         orders = [row.order for row in source.rows()]
     for warning in report.warnings:
         say(f"warning: {_by_number(warning)}")
@@ -53,7 +53,7 @@ def read_orders(file: str, *, timezone: str | None = None, max_price: Money | No
         raise Failure("\n".join(faults), Exit.USAGE, more={"explain": [*map(code_of, rules)]})
     twice = [name for name, count in Counter(order.tracking_id for order in orders).items() if count > 1]
     if twice:
-        raise Failure(Coded(f"{file}: tracking_id {twice[0]} appears twice; nothing was sent", "E229"), Exit.USAGE)
+        raise Failure(Coded(f"{name}: tracking_id {twice[0]} appears twice; nothing was sent", "E229"), Exit.USAGE)
     return orders
 
 
@@ -70,7 +70,7 @@ def _by_number(fault: Any) -> str:
 
 def _rows(file: str) -> list[Any]:
     try:
-        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        content = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
     except OSError as error:
         raise Failure(f"{file}: {error.strerror or error}", Exit.USAGE) from None
     try:

@@ -143,13 +143,14 @@ def _terminal() -> "Console | None":
 
 
 class Step(Struct, frozen=True):
-    """A command to type next, and the reason."""
+    """A command to type next: the fact that calls for it, and its purpose or condition."""
 
     why: str
+    when: str
     command: str
 
     def __str__(self) -> str:
-        return printable(f"{self.why}: {self.command}")
+        return printable(f"{self.why}. {self.when}, run: {self.command}")
 
 
 def print_json(value: Any) -> None:
@@ -185,8 +186,9 @@ def output_to(path: Path | None, *, force: bool = False) -> Iterator[IO[bytes]]:
     from gotsurge_async.tables.writing import WholeFile  # few commands write a file
 
     if path is not None and path.exists() and not (force and path.is_file()):
-        how = "--force replaces it" if path.is_file() else "name a file"
-        raise ConfigError(f"{path} already exists: {how}", "E110")
+        if path.is_file():
+            raise ConfigError(f"{path} already exists: --force replaces it", "E110")
+        raise ConfigError(f"{path} is not a file: choose another name", "E110")
     try:
         with ExitStack() as at_end:
             whole = None if path is None else WholeFile(path, at_end)

@@ -214,7 +214,7 @@ class Sending:
             code = Exit.IN_DOUBT if in_doubt else Exit.STOPPED
             what = f"{in_doubt:,} in doubt" if in_doubt else "nothing is in doubt"
             if counts.drafting:
-                what = f"{counts.drafting:,} to be drafted anew, of which no driver knows; {what}"
+                what = f"{number_of(counts.drafting, 'order')} must be drafted again (no driver saw the drafts); {what}"
         text = Coded(f"{error}\n{what}; no further order was sent (run {run.id})", error.explain_code)
         return self._failure(text, code, self._standing(run, {"unprocessed": 1}))
 
@@ -322,7 +322,7 @@ def name_unused(unused: Sequence[str], info: RunInfo) -> None:
     left = number_of(len(unused), "unused draft was", "unused drafts were")
     say(f"{left} left, which no driver sees: {shown(unused[:SHOWN])}{more}")
     if how := about_task(info, "cancel", "ID", '--reason "unused draft"'):
-        say(f"each is cancelled by: {how}")
+        say(f"to cancel one, run: {how}")
 
 
 def finish_run(summary: Summary, code: Exit, steps: Sequence[Step], problems: Sequence[Coded] = ()) -> Exit:

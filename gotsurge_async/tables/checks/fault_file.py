@@ -145,8 +145,8 @@ class FaultFile:
             return structs.replace(form, packed=False)
         if self._ruled:
             raise ConfigError(
-                f"{self.path}: in a CSV file, the map could misread numbers and dates: "
-                f"name a workbook, such as {self.path.with_suffix('.xlsx')}",
+                f"{self.path}: the map could misread numbers and dates in a CSV file: name a workbook instead, such as "
+                f"{self.path.with_suffix('.xlsx')}",
                 "E240",
             )
         return Form()

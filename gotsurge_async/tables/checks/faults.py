@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 from gotsurge_async.models.rules import Severity
 from gotsurge_async.models.words import printable
 from gotsurge_async.starting import pattern
-from gotsurge_async.tables.checks.words import number_of
+from gotsurge_async.tables.checks.words import number_of, verb
 
 _LONGEST = 200
 
@@ -110,11 +110,13 @@ class FaultGroup(Struct):
         example = ""
         if first.line is not None:
             value = "" if first.value is None else f": {quoted(first.value)}"
-            example = f", first in line {first.line}{value}{first.hint(', ')}"
+            end = "" if first.rule.endswith(("?", ".")) else "."
+            example = f"{end} Line {first.line}{value}{first.hint('; ')}"
         rest = [str(line) for line in self.lines[1:]]
         if rest and len(self.lines) < self.count:
             rest.append("…")
-        also = f" (then {', '.join(rest)})" if rest else ""
+        then = " Also" if example.endswith("?") else "; also"
+        also = f"{then} {verb(len(rest), 'line', 'lines')} {', '.join(rest)}" if rest else ""
         return f"{where}{self.count:,} × {first.rule}{example}{also}"
 
 

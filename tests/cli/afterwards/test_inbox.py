@@ -109,7 +109,11 @@ def test_only_the_half_that_is_there_is_opened(
     for half, commands in ways.items():
         for words in commands:
             done = run("inbox", *words, "--book", place)
-            assert (done.exit_code, names[half] in done.stderr, "name it with --book" in done.stderr) == (2, True, True)
+            assert (done.exit_code, names[half] in done.stderr, "pass its path with --book" in done.stderr) == (
+                2,
+                True,
+                True,
+            )
     asyncio.run(make(Inbox))
     assert run("inbox", "list", "--book", place).exit_code == 0
     assert "no order book at" in run("inbox", "parked", "--book", place).stderr

@@ -145,7 +145,11 @@ async def test_a_sender_that_was_killed_is_followed_up(
     monkeypatch.setattr(sending, "run_command", usual)
     ran = len(office.ran)
     done = await approve(office, run, made["proposal"], "--yes", made["digest"])
-    assert (done.exit_code, "approve` sends the rest" in done.stderr, len(office.ran)) == (2, True, ran)
+    assert (done.exit_code, "approve it again at a terminal to send the rest" in done.stderr, len(office.ran)) == (
+        2,
+        True,
+        ran,
+    )
     done = await approve(office, run, made["proposal"], "--by", "amy")
     assert "Has its process ended, and is the rest to be sent?" in person["question"]
     assert (done.exit_code, '"already_pushed": 1' in done.stdout) == (0, True)
@@ -186,7 +190,7 @@ async def test_what_expired_while_it_was_sent_is_given_up(office: Office, run: R
     made = await proposed(office)
     await office.ledger.proposals.approve(await office.ledger.proposals.get(made["proposal"]), "amy")
     done = await approve(office, run, made["proposal"])
-    assert (done.exit_code, "reject it and propose it again" in done.stderr) == (2, True)
+    assert (done.exit_code, "reject it at a terminal, and propose it again" in done.stderr) == (2, True)
     person["yes"] = False
     assert (await approve(office, run, made["proposal"], "--reject", "killed")).exit_code == 2
     person["yes"] = True
@@ -225,7 +229,7 @@ async def test_it_is_sent_only_as_the_account_that_was_shown(office: Office, run
     made = await proposed(office)
     words = ("approve", made["proposal"], "--yes", made["digest"], "--ledger", office.folder / "ledger.db")
     other = await asyncio.to_thread(lambda: run(*words, **{variable: "of-somebody-else"}))
-    assert (other.exit_code, "was made for another account (the usual one" in other.stderr) == (2, True)
+    assert (other.exit_code, "was made for one account (the usual one" in other.stderr) == (2, True)
     assert (made["account"] in other.stdout, "of-somebody-else" in other.output) == (True, False)
     assert office.calls == {}
     assert (await asyncio.to_thread(run, *words)).exit_code == 0

@@ -81,7 +81,7 @@ async def test_a_person_approves_on_the_page(
     async with browser.get("/") as answer:
         text = await answer.text()
     assert f"Proposal {made['proposal']} is done." in text
-    assert "cannot be decided on" in text
+    assert "can be neither approved nor rejected" in text
     assert len(office.simulator.tasks()) == 1
 
 

@@ -60,7 +60,7 @@ async def test_another_sender_ends_only_its_own_sending(office: Office, monkeypa
     first = asyncio.create_task(office.approve(made["proposal"]))
     await arrived.wait()
     monkeypatch.setattr(sending, "run_command", usual)
-    with pytest.raises(UsageError, match="approve` sends the rest"):
+    with pytest.raises(UsageError, match="approve it again at a terminal"):
         await office.approve(made["proposal"], "bob")
     proposal = await office.ledger.proposals.get(made["proposal"])
     done = await sending.send_approved(office.ledger, proposal, "bob", again=True)

@@ -141,7 +141,7 @@ async def test_a_signal_ends_a_server_whose_client_stays(tmp_path: Path) -> None
     """Standard input may be open, and silent: the process ends all the same."""
     process = await start("mcp", "--simulate", cwd=tmp_path)
     assert process.stderr is not None
-    while b"proposals wait" not in await process.stderr.readline():
+    while b"to decide about proposals" not in await process.stderr.readline():
         pass
     process.terminate()
     async with asyncio.timeout(20):

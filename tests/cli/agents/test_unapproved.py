@@ -91,7 +91,7 @@ async def test_what_was_changed_or_rejected_is_not_sent(platform_office: Office,
         for name in made:
             proposal = await office.ledger.proposals.get(name)
             request = structs.replace(proposal.request, words=(*proposal.request.words[:-1], "other"), inputs={})
-            for digest, why in ((proposal.digest, "was changed"), (request.digest, "cannot be decided on")):
+            for digest, why in ((proposal.digest, "was changed"), (request.digest, "has another digest")):
                 other = structs.replace(proposal, request=request, digest=digest)
                 with pytest.raises(UsageError, match=why):
                     await send_approved(office.ledger, other, "eve")

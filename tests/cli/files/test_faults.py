@@ -46,7 +46,7 @@ def test_many_faults_are_reported_in_groups(run: Runner, tmp_path: Path) -> None
     assert done.exit_code == 2
     car, phone, total, *hints = done.stderr.splitlines()
     assert "orders.csv: to_contact.phone: 60 × is not in E.164 format: " in phone
-    assert 'first in line 2: "+65 9175 5000", did you mean "+6591755000"? (then 3, 4, 5, 6, …)' in phone
+    assert 'Line 2: "+65 9175 5000"; did you mean "+6591755000"? Also lines 3, 4, 5, 6, …' in phone
     assert "orders.csv: vehicle_preference: 60 × is unknown: use one of ltl, motorcycle, car, " in car
     assert total == "120 faults: nothing was sent"
     assert hints == [
@@ -70,9 +70,9 @@ def test_faulty_rows_are_mended_in_their_file_and_pushed(run: Runner, simulator:
     file, faulty = orders(tmp_path / "orders.csv", 12, phone="9175 5010"), tmp_path / "faulty.csv"
     done = run("push", file, *local(simulator), "--faults", faulty)
     assert done.exit_code == 2
-    assert f"12 rows with faults, and what is wrong: {faulty}" in done.stderr
-    assert f"correct them in {file}, and push all rows again: no order is sent twice" in done.stderr
-    assert f"{faulty} has only these rows: pushed alone it sends no other" in done.stderr
+    assert f"12 rows with faults are in {faulty}, with what is wrong" in done.stderr
+    assert f"correct the rows in {file}, then push all rows again: no order is sent twice" in done.stderr
+    assert f"{faulty} contains only these rows: if you push it, the other rows are not sent" in done.stderr
     again = run("push", file, *local(simulator), "--faults", faulty)
     assert again.exit_code == 2
     assert "already exists: remove it" in again.stderr
@@ -86,7 +86,7 @@ def test_a_header_that_is_wrong_has_no_rows(run: Runner, tmp_path: Path) -> None
     (tmp_path / "orders.csv").write_text("a,b\n1,2\n")
     done = run("push", tmp_path / "orders.csv", "--simulate", "--faults", tmp_path / "faulty.csv")
     assert done.exit_code == 2
-    assert "faulty.csv was not written: no fault is one of a row" in done.stderr
+    assert "faulty.csv was not written: no row has a fault of its own" in done.stderr
     assert not (tmp_path / "faulty.csv").exists()
 
 
@@ -94,7 +94,7 @@ def test_faulty_rows_of_standard_input_are_mended_where_they_come_from(run: Runn
     """No file is named that there is not."""
     rows = orders(tmp_path / "orders.csv", 1).read_text()
     done = run("plan", "-", "--format", "csv", "--faults", tmp_path / "faulty.csv", stdin=rows)
-    assert "correct it where the rows come from, and push all rows again" in done.stderr, done.stderr
+    assert "correct the row where the rows come from, then push all rows again" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(("old", "where"), [("", "in items.csv"), ("48.50", "in orders.csv and in items.csv")])
@@ -107,7 +107,7 @@ def test_the_file_that_has_the_faults_is_named(
     table.write_text(table.read_text().replace(old, "zero") if old else table.read_text())
     (tmp_path / "items.csv").write_text("tracking_id,name,quantity\nA,Jacket,zz\n")
     done = run("plan", "orders.csv", "--items", "items.csv", "--faults", "faulty.csv", "--leave-faulty")
-    assert f"correct it {where}, and push all rows again" in done.stderr, done.stderr
+    assert f"correct the row {where}, then push all rows again" in done.stderr, done.stderr
 
 
 # --- the others are sent ---------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_the_others_are_sent_and_the_faulty_rows_are_not_forgotten(
     assert once(simulator, 3)
 
     faulty.write_text(faulty.read_text().replace(",12,", ",+6591755111,"))
-    (command,) = [line.split("mended: ")[1] for line in done.stderr.splitlines() if "mended: " in line]
+    (command,) = [line.split(", run: ")[1] for line in done.stderr.splitlines() if "left out. When" in line]
     mended = pushed_by(run, command)
     assert (mended.exit_code, mended.stdout.splitlines()[-1]) == (0, "2 created")
     assert once(simulator, 5)
@@ -185,7 +185,7 @@ def test_a_kill_in_the_middle_forgets_no_row(shell: Shell) -> None:
     done = shell.call("resume", run_id, "--out", shell.folder / "out")
     assert done.exit_code == 5
     assert f"4 created\n1 row with faults NOT sent: {faulty}" in done.stdout
-    assert f"1 row left out, when {faulty} is mended: gotsurge push {faulty} --env local" in done.stderr
+    assert f"1 row left out. When you have corrected {faulty}, run: gotsurge push {faulty} --env local" in done.stderr
 
 
 def test_a_job_leaves_its_rows_out_each_night(run: Runner, simulator: Simulator, tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_a_table_with_tabs_is_read_again_as_it_is_written(
     done = run("push", table, *local(simulator), "--leave-faulty", "--faults", faulty, "--out", tmp_path)
     assert done.exit_code == 5, done.stderr
     faulty.write_text(faulty.read_text().replace("\t12\t", "\t+6591755111\t"))
-    (command,) = [line.split("mended: ")[1] for line in done.stderr.splitlines() if "mended: " in line]
+    (command,) = [line.split(", run: ")[1] for line in done.stderr.splitlines() if "left out. When" in line]
     assert ("--format" in command, option in command) == (bool(option), True)
     assert pushed_by(run, command).exit_code == 0
     assert once(simulator, 5)
@@ -278,7 +278,7 @@ def test_numbers_of_a_workbook_do_not_become_text_that_a_map_reads_otherwise(run
     words = ("push", "orders.xlsx", *local(simulator), "--map", "map.toml", "--leave-faulty", "--faults")
     done = run(*words, "f.csv")
     assert (done.exit_code, once(simulator, 0), Path("f.csv").exists()) == (2, True, False)
-    assert "f.csv: in a CSV file, the map could misread numbers" in done.stderr
+    assert "f.csv: the map could misread numbers" in done.stderr
     assert run(*words, "f.xlsx").exit_code == 5
     assert once(simulator, 4)
 
@@ -302,7 +302,7 @@ def test_every_format_leaves_rows(run: Runner, simulator: Simulator, tmp_path: P
     done = run("push", *words, stdin=data)
     assert done.exit_code == 5, done.stderr
     assert once(simulator, 4)
-    (command,) = [line.split("mended: ")[1] for line in done.stderr.splitlines() if "mended: " in line]
+    (command,) = [line.split(", run: ")[1] for line in done.stderr.splitlines() if "left out. When" in line]
     if ending == "xlsx":
         book = openpyxl.load_workbook(faulty)
         book.active.cell(2, len(WITH_PHONE.split(","))).value = "+6591755111"
@@ -321,12 +321,12 @@ def test_where_no_row_may_be_left_out_the_file_is_refused_as_ever(run: Runner, s
     done = run("push", file, *words, "a.csv")
     assert done.exit_code == 2
     assert "2 faults: nothing was sent" in done.stderr
-    assert "--leave-faulty does not help here: no row is without a fault" in done.stderr
+    assert "--leave-faulty does not help here: every row has a fault" in done.stderr
     assert "--leave-faulty, with another name" not in done.stderr
     file.write_text(some_faulty(file, 1).read_text().replace("Marina", 'Mari"na', 1).replace("T-0 L", '"T-0 L'))
     done = run("push", file, *words, "b.csv")
     assert done.exit_code == 2
-    assert "--leave-faulty does not help here: a fault is of the whole file" in done.stderr
+    assert "--leave-faulty does not help here: the whole file has a fault" in done.stderr
     assert once(simulator, 0)
 
 

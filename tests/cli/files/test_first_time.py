@@ -65,7 +65,7 @@ def test_a_new_map_is_accepted_once(real: Real, shell: Shell) -> None:
     """A job with a new map sends nothing and exits with 2; once accepted, it is sent without a word."""
     refused = real("push", table(3), *WORDS)
     assert refused.exit_code == 2
-    assert "the map m.toml is new: look at what it reads" in refused.stderr
+    assert "the map m.toml is new: check with gotsurge push --dry-run" in refused.stderr
     assert shell.simulator.audit()["calls"].get("tasks.create", 0) == 0
     assert real("push", table(3), *WORDS, "--accept-map").exit_code == 0
     assert real("push", table(4), *WORDS).exit_code == 0
@@ -77,14 +77,14 @@ def test_other_columns_and_rules_are_accepted_anew(real: Real, shell: Shell) -> 
     assert real("push", table(1), *WORDS, "--accept-map").exit_code == 0
     column = real("push", table(2, more="Colour"), *WORDS)
     assert column.exit_code == 2
-    assert 'is not what was accepted (the column "Colour" is new)' in column.stderr
+    assert 'differs from the accepted one (the column "Colour" is new)' in column.stderr
     file = table(2)
     Path("m.toml").write_text(MAP_TEXT.replace('"car"', '"van_1.7m"'))
     encoding = real("push", table(2), *WORDS, "--encoding", "cp1252")
-    assert (encoding.exit_code, "(its rules, or how the file is read)" in encoding.stderr) == (2, True)
+    assert (encoding.exit_code, "(its rules or reading options have changed)" in encoding.stderr) == (2, True)
     Path("m.toml").write_text(MAP_TEXT.replace('"car"', '"van_1.7m"'))
     rules = real("push", file, *WORDS)
-    assert (rules.exit_code, "(its rules, or how the file is read)" in rules.stderr) == (
+    assert (rules.exit_code, "(its rules or reading options have changed)" in rules.stderr) == (
         2,
         True,
     )
@@ -111,7 +111,7 @@ def test_the_question_is_about_what_will_be_sent(real: Real, shell: Shell) -> No
     """Orders that were pushed before are named, and not counted in the question."""
     assert real("push", table(2), *WORDS, "--accept-map").exit_code == 0
     done = real("push", table(3, more="Colour"), *WORDS, stdin="y\n")
-    assert "of 3 orders 2 already pushed: these are not sent again" in done.stderr
+    assert "2 of 3 orders will not be sent again: 2 already pushed" in done.stderr
     assert "Send 1 order as shown?" in done.stderr
     assert shell.simulator.audit()["tasks"] == 3
 

@@ -27,7 +27,7 @@ def test_a_draft_is_kept_shown_listed_and_pushed(run: Runner, orders: Path) -> N
     """From a table of somebody's own to a push, in five commands."""
     made = run("map", "draft", str(orders), "--name", "agent", "--timezone", "Asia/Singapore")
     assert made.exit_code == 0, made.stderr
-    assert "sure of 9 columns" in made.stderr
+    assert "9 columns are recognized" in made.stderr
     assert 'delimiter = ";"' in run("map", "show", "agent").stdout
     assert json.loads(run("map", "list", "--json").stdout)[0]["name"] == "agent"
     assert run("map", "list").stdout.splitlines()[1].startswith("agent\t")
@@ -114,7 +114,7 @@ def test_a_query_is_pushed_and_planned(run: Runner, tmp_path: Path) -> None:
     query = ("--sql", "SELECT * FROM orders", "--timezone", "Asia/Singapore")
     assert (
         run("map", "draft", *query, "-o", "m.toml", GOTSURGE_FROM=shop).stderr
-        == "sure of 9 columns: " + ", ".join(HEADER) + "\n"
+        == "9 columns are recognized: " + ", ".join(HEADER) + "\n"
     )
     planned = run("plan", *query, "--map", "m.toml", "-o", "plan.json", "--json", GOTSURGE_FROM=shop)
     assert planned.exit_code == 0, planned.stderr

@@ -59,7 +59,10 @@ def test_a_service_that_was_put_back(shell: Shell, platform_shell: Shell, accoun
     assert "1 vanished" in done.stdout
     assert f"vanished\t{run_id}\tB\tGotSurge does not have its task any more" in done.stdout
     place = f"--env local --api-base {shell.simulator.api_base} --ledger {shell.folder / 'ledger.db'}"
-    assert f"1 vanished: gotsurge audit {run_id} {place} --repair" in done.stderr
+    assert (
+        f"1 task has vanished from GotSurge. To free its key, run: gotsurge audit {run_id} {place} --repair"
+        in done.stderr
+    )
     assert audit(shell, run_id, "--repair").exit_code == 2  # no person can be asked
 
     document = audited(shell, run_id, "--repair", "--yes", "--by", "Mei")
@@ -78,7 +81,7 @@ def test_what_vanished_altogether_needs_a_second_word(shell: Shell) -> None:
     for task_id in tasks.values():
         shell.simulator.remove(task_id)
     done = audit(shell, "--repair", "--yes")
-    assert (done.exit_code, f"run {run_id} is not repaired: GotSurge has not one" in done.stderr) == (3, True)
+    assert (done.exit_code, f"run {run_id} is not repaired: GotSurge has none of its" in done.stderr) == (3, True)
     assert shell.push("A", "B")[1]["already_pushed"] == 2
     assert audit(shell, "--yes").exit_code == 2
     document = audited(shell, run_id, "--repair", "--yes", "--all-vanished")
@@ -133,7 +136,7 @@ def test_a_person_is_asked_for_each_kind(shell: Shell, monkeypatch: pytest.Monke
     assert f"GotSurge does not have the tasks of 1 order of run {run_id} any more." in done.stderr
     assert f"The tasks of 1 order of run {run_id} were cancelled at GotSurge." in done.stderr
     assert (done.exit_code, "1 order repaired" in done.stdout) == (3, True)
-    assert "1 vanished: gotsurge audit" in done.stderr
+    assert "1 task has vanished from GotSurge. To free its key, run: gotsurge audit" in done.stderr
     states = shell.on_ledger("status", run_id, "--json")
     assert json.loads(states.stdout)["created"] == 2
 
@@ -206,7 +209,10 @@ def test_a_service_that_was_put_back_to_before_an_undo(
     second, _ = pushed(shell, "A", "B")
     shell.simulator.restore(before)
     done = audit(shell)
-    assert (done.exit_code, f"2 alive: gotsurge audit {first}" in done.stderr) == (3, True)
+    assert (
+        done.exit_code,
+        f"2 cancelled orders have live tasks. To record them as created, run: gotsurge audit {first}" in done.stderr,
+    ) == (3, True)
     assert "gotsurge tasks cancel" not in done.stderr
     done = audit(shell, "--repair", "--yes", "--all-vanished")
     assert done.exit_code == 0, done.output
@@ -288,4 +294,4 @@ def test_a_plain_partner_is_not_sent_to_reconcile_for_what_no_read_can_settle(sh
     assert done.exit_code == 3
     assert f"gotsurge resolve {run_id}" in done.stderr
     assert "gotsurge receive" in done.stderr
-    assert f"1 in doubt: gotsurge reconcile {run_id}" not in done.stderr
+    assert f"became of it, run: gotsurge reconcile {run_id}" not in done.stderr

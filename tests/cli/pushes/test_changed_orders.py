@@ -74,7 +74,7 @@ def test_tasks_are_changed_if_that_is_asked_for(platform: Shell) -> None:
     words = [*platform.place, *platform.ledger, "--out", platform.folder / "out", "--quiet", "--json"]
     done = platform.run("push", file, *words, "--replace-changed")
     assert (done.exit_code, json.loads(done.stdout)["already_pushed"]) == (0, 3)
-    assert "2 tasks were changed into what the orders say now" in done.stderr
+    assert "2 tasks were changed to match the orders" in done.stderr
     assert platform.run("push", file, *words).exit_code == 0
     assert platform.simulator.audit()["by_tracking_id"] == {"A": 1, "B": 1, "C": 1}
     assert first["created"] == 3

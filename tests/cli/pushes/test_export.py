@@ -51,7 +51,7 @@ def test_a_file_is_whole_and_for_its_owner(shell: Shell, tmp_path: Path) -> None
     assert shell.run("ledger", "export", file, "--force", *shell.ledger).exit_code == 0
     assert len(exported(file.read_text())) == 2
     ledger = (shell.folder / "ledger.db").read_bytes()
-    for path, said in ((tmp_path, "name a file"), (shell.folder / "ledger.db", "is the ledger itself")):
+    for path, said in ((tmp_path, "is not a file"), (shell.folder / "ledger.db", "is the ledger itself")):
         done = shell.run("ledger", "export", path, "--force", *shell.ledger)
         assert (done.exit_code, said in done.stderr) == (2, True), done.output
     assert (shell.folder / "ledger.db").read_bytes() == ledger

@@ -28,7 +28,7 @@ def test_what_an_earlier_run_has_in_doubt_is_said(platform_shell: Shell) -> None
     second = shell.push_lost("A", "B", "C")
     done = shell.call("reconcile", second, *AT_ONCE)
     assert (done.exit_code, done.stdout) == (3, f"run {second}: 1 created, 2 in doubt in other runs\n")
-    assert f"2 in doubt, in other runs, if the account is a platform partner's: gotsurge reconcile {first}" in (
+    assert f"2 in doubt in another run. If the account is a platform partner's, run: gotsurge reconcile {first}" in (
         done.stderr
     )
     document = shell.document(shell.call("reconcile", second, *AT_ONCE, "--json"))

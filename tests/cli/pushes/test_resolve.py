@@ -104,7 +104,7 @@ def test_several_keys_are_resolved_at_once(shell: Shell) -> None:
     words = ("--key", "A", "--created", tasks["A"], "--key", "B", "--created", tasks["B"])
     done = shell.on_ledger("resolve", run_id, *words)
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "2 created, 2 still in doubt")
-    assert "2 in doubt, to settle them as their events arrive: gotsurge receive" in done.stderr
+    assert "2 in doubt. To settle them as events arrive, run: gotsurge receive" in done.stderr
     done = shell.on_ledger("resolve", run_id, "--key", "C", "--key", "D", "--not-created", "--json")
     document = shell.document(done)
     assert (document["not_created"], document["left_in_doubt"]) == ([{"key": "C"}, {"key": "D"}], 0)
@@ -195,7 +195,7 @@ def test_a_task_of_another_order_is_refused(shell: Shell) -> None:
     again = shell.push("A")[1]
     assert again["in_doubt"] == 1
     other = shell.on_ledger("resolve", again["run"], "--key", "A", "--not-created")
-    assert f"is in doubt in run {run_id}: gotsurge resolve {run_id}" in other.stderr
+    assert f"is in doubt in run {run_id}, not in {again['run']}: run gotsurge resolve {run_id}" in other.stderr
 
 
 def test_a_file_whose_doubts_belong_to_another_run_has_one_cause(shell: Shell) -> None:
@@ -210,7 +210,7 @@ def test_a_file_whose_doubts_belong_to_another_run_has_one_cause(shell: Shell) -
         (other["run"], fill(shell, lost, **cells)),  # orders that this run does not have at all
     ):
         refused = shell.on_ledger("resolve", run_id, "--file", path)
-        cause = f"{path}: 26 orders are in doubt in run {lost}, not in {run_id}: gotsurge resolve {lost}"
+        cause = f"{path}: 26 orders are in doubt in run {lost}, not in {run_id}: run gotsurge resolve {lost}"
         assert (refused.exit_code, refused.stderr.splitlines()[0]) == (2, cause)
         assert refused.stderr.splitlines()[1].startswith("1 fault: nothing was recorded")
     assert shell.on_ledger("resolve", lost, "--file", path).exit_code == 0
@@ -221,16 +221,19 @@ def test_a_file_with_doubts_of_another_run_says_what_to_do_with_their_rows(shell
     """The hint and the refusal say so; without decisions in those rows the run takes its own."""
     lost = shell.push_lost("A", "B")
     run_id = shell.push_lost("A", "B", "C")
-    assert "filled in what you found, in their rows alone: gotsurge" in shell.on_ledger("status", run_id).stdout
+    assert "in-doubt.csv, in its row only, run: gotsurge" in shell.on_ledger("status", run_id).stdout
     path = fill(shell, run_id, **dict.fromkeys("ABC", ("", "not_created")))
     refused = shell.on_ledger("resolve", run_id, "--file", path)
     assert refused.stderr.splitlines()[0] == (
-        f"{path}: 2 orders are in doubt in run {lost}, not in {run_id}: gotsurge resolve {lost}, "
-        "and leave their rows without a decision here"
+        f"{path}: 2 orders are in doubt in run {lost}, not in {run_id}: run gotsurge resolve {lost}, "
+        "and leave their rows in this file unchanged"
     )
     path = fill(shell, run_id, A=("", "in_doubt"), B=("", "in_doubt"))
     done = shell.on_ledger("resolve", run_id, "--file", path)
-    assert (done.exit_code, f"2 in doubt, in other runs: gotsurge status {lost}" in done.stderr) == (0, True)
+    assert (
+        done.exit_code,
+        f"2 in doubt in another run. For the next steps, run: gotsurge status {lost}" in done.stderr,
+    ) == (0, True)
 
 
 def test_a_file_of_orders_that_another_run_created_has_one_cause(shell: Shell) -> None:
@@ -242,7 +245,7 @@ def test_a_file_of_orders_that_another_run_created_has_one_cause(shell: Shell) -
     path = fill(shell, lost, A=("", "not_created"), B=("", "not_created"), C=("", "not_created"))
     path.write_text(path.read_text(encoding="utf-8").replace("C,", "D,", 1), encoding="utf-8")
     text = shell.on_ledger("resolve", again["run"], "--file", path).stderr.splitlines()
-    assert text[0] == f"{path}: 2 orders are already created in run {lost}, not in doubt"
+    assert text[0] == f"{path}: 2 orders are already created in run {lost}, so not in doubt"
     assert text[1].endswith(f": D: run {again['run']} has no such order")
 
 

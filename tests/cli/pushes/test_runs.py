@@ -57,15 +57,15 @@ def test_status_tells_counts_and_what_to_do(shell: Shell) -> None:
     assert done.exit_code == 0
     assert "in doubt\t2" in done.stdout
     where = f"--env local --api-base {shell.simulator.api_base} --ledger {shell.folder / 'ledger.db'}"
-    list_ = f"2 in doubt, if the account is a platform partner's: gotsurge reconcile {run_id} {where}\n"
+    list_ = f"2 in doubt. If the account is a platform partner's, run: gotsurge reconcile {run_id} {where}\n"
     assert list_ in done.stdout
-    receiver = f"2 in doubt, to settle them as their events arrive: gotsurge receive {where}\n"
+    receiver = f"2 in doubt. To settle them as events arrive, run: gotsurge receive {where}\n"
     assert receiver in done.stdout
     shell.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
     _, refused = shell.push("C", "D", words=("--max-errors", "0", "--batch-size", "1", "--concurrency", "1"))
     text = shell.on_ledger("status", refused["run"]).stdout
-    assert f"1 refused: gotsurge retry {refused['run']} {where}\n" in text
-    assert f"1 unprocessed: gotsurge resume {refused['run']} {where} --out " in text
+    assert f"1 refused. To send it again, run: gotsurge retry {refused['run']} {where}\n" in text
+    assert f"1 unprocessed. To send it, run: gotsurge resume {refused['run']} {where} --out " in text
     document = shell.document(shell.on_ledger("status", refused["run"], "--json"))
     out = f" --out {shell.folder / 'out'}"
     assert document["next"] == [

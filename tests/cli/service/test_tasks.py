@@ -105,7 +105,7 @@ def test_every_fault_is_reported_before_anything_is_sent(run: Runner, simulator:
     orders = [order("A"), order("B", price=100_000), order("C", vehicle_preference="cra", colour="red"), 7]
     done = run("tasks", "create", "-", *local(simulator), stdin=json.dumps(orders))
     assert (done.exit_code, done.stdout) == (2, "")
-    assert "-: order 2: price" in done.stderr
+    assert "<stdin>: order 2: price" in done.stderr
     assert "SGD 1.00 is below the lowest price, SGD 2.00" in done.stderr
     assert "order 3: vehicle_preference" in done.stderr
     assert "order 3: colour" in done.stderr
@@ -164,7 +164,7 @@ def test_a_pickup_that_is_over_is_a_warning(run: Runner, simulator: Simulator) -
     )
     done = run("tasks", "create", "-", *local(simulator), stdin=past)
     assert done.exit_code == 0
-    assert done.stderr.startswith("warning: -: order 1: from_time_window.end_time_utc")
+    assert done.stderr.startswith("warning: <stdin>: order 1: from_time_window.end_time_utc")
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_the_task_of_an_order_is_cancelled_with_the_order(run: Runner, simulator
     simulator.order_fault(Fault(operation="tasks.cancel", when="late", kind="reset", seconds=60))
     words[2] = second
     done = run(*words)
-    assert (done.exit_code, "may act until" in done.stderr) == (3, True)
+    assert (done.exit_code, "may still take effect until" in done.stderr) == (3, True)
     simulator.clear_faults()
     assert lines(run("tasks", "create", "-", *local(simulator), stdin=json.dumps(order("A"))))[1][:2] == [
         "A",

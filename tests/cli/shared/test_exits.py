@@ -213,7 +213,7 @@ def test_a_ledger_that_fails_in_the_middle_is_a_document(
         "plain": (3, "2 in doubt; no further order was sent"),
         "platform": (
             5,
-            "2 to be drafted anew, of which no driver knows; nothing is in doubt; no further order was sent",
+            "2 orders must be drafted again (no driver saw the drafts); nothing is in doubt; no further order was sent",
         ),
     }[account]
     assert (done.exit_code, document["exit"]) == (code, code)

@@ -52,8 +52,8 @@ def test_a_value_is_shown_on_one_line(value: Any, text: str) -> None:
 def test_a_line_for_people_has_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     """A step is one line, and only a line feed of a text begins another one."""
     say("two\nlines\r\x1b[31m\u202e")
-    say(Step("look", "gotsurge tasks get 't\n1'"))
-    assert capsys.readouterr().err == "two\nlines  [31m \nlook: gotsurge tasks get 't 1'\n"
+    say(Step("1 lost", "To look", "gotsurge tasks get 't\n1'"))
+    assert capsys.readouterr().err == "two\nlines  [31m \n1 lost. To look, run: gotsurge tasks get 't 1'\n"
 
 
 def test_a_table_is_tab_separated_when_piped(capsys: pytest.CaptureFixture[str]) -> None:

@@ -81,7 +81,7 @@ def test_unused_drafts_are_reported_again_with_the_results(platform_shell: Shell
     shell.simulator.clear_faults()
     done = shell.on_ledger("results", summary["run"], "--out", shell.folder / "again")
     assert "2 unused drafts were left" in done.stderr
-    command = done.stderr.partition("each is cancelled by: ")[2].splitlines()[0]
+    command = done.stderr.partition("to cancel one, run: ")[2].splitlines()[0]
     for draft in summary["unused_drafts"]:
         cancelled = shell.run(*shlex.split(command.replace("ID", draft, 1))[1:])
         assert cancelled.exit_code == 0, cancelled.output

@@ -60,7 +60,7 @@ def test_what_an_earlier_push_left_in_doubt_stays_so_in_the_file_of_faults(tmp_p
     feedback = {"gs_task_id": "", "gs_status": "in_doubt", "gs_error": "no answer"}
     line = json.dumps({**good_json(), **feedback}) + "\n"
     (row,) = faulty_rows(line if name.endswith("jsonl") else table(feedback), tmp_path, name=name)
-    assert (row["gs_status"], "this order may exist already" in row["gs_error"]) == ("in_doubt", True)
+    assert (row["gs_status"], "this order may already exist" in row["gs_error"]) == ("in_doubt", True)
 
 
 def test_a_file_of_another_push_is_not_replaced(tmp_path: Path) -> None:

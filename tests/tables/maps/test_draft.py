@@ -267,7 +267,7 @@ def test_values_that_contradict_a_name(name: str, cells: list[str], why: str) ->
     assert why in made.unknown[name]
     assert f'  # "{name}",' in made.text
     result = read(plain_table([name], *([cell] for cell in cells)), file_map=read_map(made.text.encode(), "m"))
-    assert any(f"{name}: there is no such column" in fault for fault in result.faults)
+    assert any(f"{name}: no field has this name" in fault for fault in result.faults)
 
 
 def test_names_that_mean_something_else() -> None:
