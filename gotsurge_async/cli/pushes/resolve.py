@@ -1,6 +1,5 @@
 """``gotsurge reconcile`` and ``gotsurge resolve``: settle orders in doubt, by reading or by a person's decision."""
 
-import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from gotsurge_async.after.resolve import Resolution, Resolved, read_resolutions
 from gotsurge_async.cli.files.faults import report_faults
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, WrongUse, asynchronous, exit_code_of
-from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, takes_ledger, target_of
+from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, own_runs, takes_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.cli.shared.options import PATH, json_option, option, user_name
 from gotsurge_async.cli.shared.output import SHOWN, Step, counted, finish, print_first, prose, say, shown
@@ -22,7 +21,7 @@ from gotsurge_async.cli.shared.push_options import rescan_after
 from gotsurge_async.client import GotSurge
 from gotsurge_async.database import Place
 from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInNeeded
-from gotsurge_async.ledger import DOUBTFUL, Ledger, RunHeld, RunInfo, RunState
+from gotsurge_async.ledger import DOUBTFUL, Ledger, RunHeld, RunInfo
 from gotsurge_async.push.load import UnusableSource
 
 
@@ -39,7 +38,7 @@ async def reconcile(
     ledger: Place | None,
     rescan_after: float,
 ) -> Exit:
-    """Find out what became of the orders in doubt of RUN, or of all runs of the environment.
+    """Find out what became of the orders in doubt of RUN, or of all runs of the environment, or of --account.
 
     Recorded tasks are read by their ids; others are looked for on the Task List of the platform partner, by tracking
     id, then by invoice number. An order that is found is created or cancelled. One that is still a draft waits for
@@ -83,15 +82,11 @@ async def reconcile(
 
 
 async def _in_doubt(opened: Ledger, run_id: str | None, target: Target) -> list[RunInfo]:
-    """The named run, or all runs of the environment with orders in doubt."""
+    """The named run, or all runs with orders in doubt that belong to the target."""
     if run_id is not None:
         return [await opened.run(run_id)]
-    runs = []
-    for info in await opened.runs():
-        mine = info.environment == target.environment and info.state is not RunState.LOADING
-        if mine and (await opened.counts(info.id)).of(DOUBTFUL):
-            runs.append(info)
-    return runs
+    here = [info for info in await opened.runs() if info.environment == target.environment]
+    return own_runs([info for info in here if (await opened.counts(info.id)).of(DOUBTFUL)], target)
 
 
 def _show_reconciled(done: list[Reconciled], elsewhere: int) -> None:
@@ -172,13 +167,14 @@ async def resolve(
     async with open_ledger(ledger) as opened, AsyncExitStack() as stack:
         info = await opened.run(run_id)
 
+        target = Target(env=info.environment, api_base=api_base, account=account)
+        # A throw-away simulator is gone: nothing can be read there.
+        if check := not no_check and info.environment != SIMULATED:
+            target = target_of(info, target)
+
         async def connect() -> GotSurge:
-            base = api_base or os.environ.get("GOTSURGE_API_BASE") or info.options.get("api_base")
-            target = target_of(info, Target(env=info.environment, api_base=base, account=account))
             return await stack.enter_async_context(connected(target))
 
-        # A throw-away simulator is gone: nothing can be read there.
-        check = not no_check and info.environment != SIMULATED
         try:
             if file is not None:
                 decisions, untouched = await read_resolutions(opened, info.id, file)
