@@ -194,7 +194,7 @@ def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 async def _groups(ledger: Ledger, target: Target, run_id: str | None) -> list[tuple[Target, list[RunInfo]]]:
     """The runs to compare, by the account that made them."""
-    infos = [await ledger.run(run_id)] if run_id is not None else own_runs(await ledger.runs(), target)
+    infos = [await ledger.run(run_id)] if run_id is not None else own_runs(await ledger.runs(), target)[0]
     return list(grouped(infos, lambda info: target_of(info, target)).items())
 
 

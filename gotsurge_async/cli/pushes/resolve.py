@@ -56,7 +56,8 @@ async def reconcile(
     steps: list[Step] = []
     elsewhere = 0
     async with open_ledger(find_ledger(ledger, target)) as opened:
-        for info in await _in_doubt(opened, run_id, target):
+        infos, others = await _in_doubt(opened, run_id, target)
+        for info in infos:
             async with connected(target_of(info, target)) as gs:
                 try:
                     result = await Reconciler(gs, opened, rescan_after=rescan_after).reconcile(info.id)
@@ -71,6 +72,10 @@ async def reconcile(
                 elsewhere = standing.elsewhere
             left = {"in_doubt": len(result.in_doubt) + elsewhere, "drafts": len(result.still_draft)}
             steps += next_steps(structs.replace(standing, counts=left, elsewhere=elsewhere))
+        for info in others:
+            number = (await opened.counts(info.id)).of(DOUBTFUL)
+            steps += next_steps(structs.replace(await Standing.of(opened, info), counts={"in_doubt": number}))
+            elsewhere += number
     # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
     doubt = elsewhere or any(result.in_doubt or result.still_draft for result in done)
     code = Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED
@@ -81,10 +86,10 @@ async def reconcile(
     return finish(document, code, lambda: _show_reconciled(done, elsewhere), steps)
 
 
-async def _in_doubt(opened: Ledger, run_id: str | None, target: Target) -> list[RunInfo]:
-    """The named run, or all runs with orders in doubt that belong to the target."""
+async def _in_doubt(opened: Ledger, run_id: str | None, target: Target) -> tuple[list[RunInfo], list[RunInfo]]:
+    """The named run, or all runs of the target with orders in doubt; and those of other accounts or servers."""
     if run_id is not None:
-        return [await opened.run(run_id)]
+        return [await opened.run(run_id)], []
     here = [info for info in await opened.runs() if info.environment == target.environment]
     return own_runs([info for info in here if (await opened.counts(info.id)).of(DOUBTFUL)], target)
 

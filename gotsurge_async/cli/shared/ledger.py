@@ -217,11 +217,11 @@ def is_of(run: RunInfo, target: Target) -> bool:
     return True
 
 
-def own_runs(runs: Iterable[RunInfo], target: Target) -> list[RunInfo]:
-    """The loaded runs of the target's environment. Those of another account or server are passed over, and counted."""
+def own_runs(runs: Iterable[RunInfo], target: Target) -> tuple[list[RunInfo], list[RunInfo]]:
+    """The loaded runs of the target's environment, and those of another account or server, which are passed over."""
     loaded = [run for run in runs if run.environment == target.environment and run.state is not RunState.LOADING]
-    own = [run for run in loaded if is_of(run, target)]
-    if others := len(loaded) - len(own):
-        are = verb(others, "is", "are")
-        say(f"{number_of(others, 'run')} of another account or API base {are} passed over")
-    return own
+    own, others = [run for run in loaded if is_of(run, target)], [run for run in loaded if not is_of(run, target)]
+    if others:
+        are = verb(len(others), "is", "are")
+        say(f"{number_of(len(others), 'run')} of another account or API base {are} passed over")
+    return own, others

@@ -154,15 +154,29 @@ def test_an_audit_of_one_server_passes_over_the_runs_of_others(shell: Shell, els
 
 
 def test_a_reconcile_of_one_account_passes_over_the_runs_of_others(shell: Shell) -> None:
-    """It tells what it settled, and that others were passed over; without --account each run has its own."""
+    """It tells what it settled, and the commands for the rest, which stays in doubt; exit 0 only without a rest."""
     usual = shell.push_lost("A")
     other = account_of(shell, "platform")
     named = other.push_lost("B", words=("--new-ledger",))
     done = other.call("reconcile", *AT_ONCE, "--json")
-    assert [each["run"] for each in shell.document(done)["runs"]] == [named]
-    assert (done.exit_code, "1 run of another account or API base is passed over" in done.stderr) == (0, True)
+    document = shell.document(done)
+    assert [(each["run"], len(each["created"])) for each in document["runs"]] == [(named, 1)]
+    assert (done.exit_code, document["in_doubt_elsewhere"]) == (3, 1)
+    assert "1 run of another account or API base is passed over" in done.stderr
+    assert f"gotsurge resolve {usual} " in "\n".join(document["next"])
+    done = other.call("reconcile", *AT_ONCE)
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert shell.on_ledger("resolve", usual, "--key", "A", "--not-created").exit_code == 0
+    assert other.call("reconcile", *AT_ONCE).stdout == "nothing is in doubt\n"
+
+
+def test_a_reconcile_without_an_account_reads_each_run_by_its_own(shell: Shell) -> None:
+    """So all that can be settled is settled by one command."""
+    usual = shell.push_lost("A")
+    named = account_of(shell, "platform").push_lost("B", words=("--new-ledger",))
     done = shell.call("reconcile", *AT_ONCE, "--json")
-    assert (done.exit_code, [each["run"] for each in shell.document(done)["runs"]]) == (3, [usual])
+    found = {each["run"]: len(each["created"]) for each in shell.document(done)["runs"]}
+    assert (done.exit_code, found) == (3, {usual: 0, named: 1})
 
 
 def test_single_orders_have_the_name_of_their_account(shell: Shell) -> None:
