@@ -48,6 +48,7 @@ from gotsurge_async.ledger import (
     RunInfo,
     RunState,
 )
+from gotsurge_async.ledger.sql.runs import account_of
 from gotsurge_async.models.times import written
 
 if TYPE_CHECKING:
@@ -309,7 +310,8 @@ class Audit:
 
     async def _is_gone(self, gs: "GotSurge", run: RunInfo, owner: Recorded, *, limited: bool) -> bool:
         """Whether the task of a created order, of the same account, vanished."""
-        is_ours = owner.run.options.get("account") == run.options.get("account") and owner.run.mode is run.mode
+        place = [(each.mode, account_of(each), each.options.get("api_base")) for each in (owner.run, run)]
+        is_ours = place[0] == place[1]
         if not (is_ours and owner.row.state is OrderState.CREATED and owner.row.task_id):
             return False
         if self._may_be_hidden(gs, owner.row):

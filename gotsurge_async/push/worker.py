@@ -73,7 +73,7 @@ class Worker:
     """Sends segments of runs through clients of its own, as an async context.
 
     Args:
-        connect: makes a client for a run, as an async context; it is called once for each account and rate.
+        connect: makes a client for a run, as an async context; runs of one mode, account, server and rate share it.
         environment: the environment whose runs are sent.
         concurrency: the most calls in flight, of all segments together.
         lease: seconds, see `LEASE_SECONDS`.
@@ -120,7 +120,7 @@ class Worker:
         refuse_short_lease(lease, self._claim_life, timeouts or timeouts_for(lease))
         self._sending: dict[int, tuple[SegmentRun, Push]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._clients: dict[tuple[str, float | None], GotSurge] = {}
+        self._clients: dict[tuple[object, ...], GotSurge] = {}
         self._connecting = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._orders = 0
@@ -289,13 +289,13 @@ class Worker:
         )
 
     async def _client(self, info: RunInfo) -> "GotSurge":
-        account = (info.options.get("account") or info.mode, info.options.get("rate"))
+        which = (info.mode, *(info.options.get(name) for name in ("account", "api_base", "rate")))
         async with self._connecting:
-            if account not in self._clients:
+            if which not in self._clients:
                 gs = await self._stack.enter_async_context(self._connect(info))
                 gs.hooks.add(self._count)
-                self._clients[account] = gs
-        return self._clients[account]
+                self._clients[which] = gs
+        return self._clients[which]
 
     def _count(self, event: Event) -> None:
         if isinstance(event, ChunkDone):

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
+from msgspec import structs
 
 from gotsurge_async import GotSurge, RetryPolicy, SignInNeeded, Timeouts, UsageError
 from gotsurge_async.api.endpoints import DRAFTS_BROADCAST, PLATFORM_TASKS_GET
@@ -227,6 +228,22 @@ async def test_what_was_reserved_and_not_spent_is_free_again(crew: Crew) -> None
     await crew.work(crew.worker(), run_id, 0, 1, 2)
     counts = await crew.ledger.counts(run_id)
     assert (counts.refused, counts.created, await crew.state(run_id)) == (20, 40, RunState.DONE)
+
+
+async def test_each_account_and_server_has_a_client(crew: Crew) -> None:
+    """Runs of one share it; an account that is named as a mode is not taken for the usual one of that mode."""
+    connected: list[RunInfo] = []
+
+    def connect(info: RunInfo) -> AbstractAsyncContextManager[GotSurge]:
+        connected.append(info)
+        return nullcontext(crew.gs)
+
+    info = await crew.ledger.run(await crew.put_up(1))
+    places: list[dict[str, Any]] = [{}, {"account": "direct"}, {"api_base": "http://127.0.0.1:1/a"}, {"account": None}]
+    async with Worker(connect, environment="local", clock=crew.clock) as worker:
+        for options in places:
+            await worker._client(structs.replace(info, options=options))
+    assert [each.options for each in connected] == places[:3]
 
 
 async def test_one_that_cannot_sign_in_leaves_the_run_to_others(crew: Crew) -> None:

@@ -112,6 +112,7 @@ class Agents(Struct, frozen=True):
             matches = await ledger.proposals.newest(MOST) if name is None else [await ledger.proposals.get(name)]
             own = [each for each in matches if each.request.environment == bounds.target.environment]
             return _result([self._shown(each) for each in own], "proposal")
+        bounds = await bounds.of_run(given)
         request = await asyncio.to_thread(tool.request, call.name, bounds, given)
         checked = partial(sum_up, bounds, given, request)
         proposal = await ledger.proposals.propose(request, checked, bounds.user, client, bounds.limits)

@@ -12,14 +12,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.cli.agents.schema import FLAG, NUMBER, TEXT, Schema, command_of, fields, listed
 from gotsurge_async.cli.agents.sending import account_of, file_digest, run_command
 from gotsurge_async.cli.shared.connect import Target
 from gotsurge_async.cli.shared.exits import Exit, Failure
-from gotsurge_async.cli.shared.ledger import OUT
+from gotsurge_async.cli.shared.ledger import OUT, target_of
 from gotsurge_async.cli.shared.options import amount
 from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger import Ledger
@@ -70,6 +70,19 @@ class Bounds(Struct, frozen=True, kw_only=True):
         if "reason" in given:
             values["reason"] = one_line(given["reason"])
         return values
+
+    async def of_run(self, given: Arguments) -> "Bounds":
+        """The bounds of a proposal about a run, or a task of one, whose own account and server the command uses.
+
+        UsageError where the server has another account.
+        """
+        run_id = given.get("run")
+        if run_id is None and "task" in given:
+            known = await self.ledger.order_with(self.target.environment, given["task"])
+            run_id = None if known is None else known[0]
+        if run_id is None:
+            return self
+        return structs.replace(self, target=target_of(await self.ledger.run(run_id), self.target))
 
     def _file(self, name: str) -> str:
         """The absolute path of a table; UsageError where it is outside of the folder, or no file."""

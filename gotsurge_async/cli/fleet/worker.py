@@ -13,7 +13,7 @@ from gotsurge_async.cli.fleet.seen import TRACE, Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, read_settings, takes_place
 from gotsurge_async.cli.shared.distributed import fleet_package
 from gotsurge_async.cli.shared.exits import Exit, Failure, Interrupts, asynchronous
-from gotsurge_async.cli.shared.ledger import ledger_option, new_ledger_option, shared_ledger, target_of
+from gotsurge_async.cli.shared.ledger import is_of, ledger_option, new_ledger_option, shared_ledger, target_of
 from gotsurge_async.cli.shared.options import GroupedCommand, in_group
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.cli.shared.push_options import concurrency, rate
@@ -121,7 +121,7 @@ async def worker(
         return seen.segment(info.id, number, info.options.get(TRACE))
 
     def serves(info: RunInfo) -> bool:
-        return target.account in (None, info.options.get("account") or target.account)
+        return is_of(info, target)
 
     working = Worker(
         connect,

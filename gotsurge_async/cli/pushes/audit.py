@@ -14,7 +14,15 @@ from gotsurge_async.after.audit import MOST_READS, Audit
 from gotsurge_async.after.audit_notes import REPAIRABLE, WRITTEN_OFF, Finding, Kind
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, WrongUse, about_run, exit_code_of, interruptible
-from gotsurge_async.cli.shared.ledger import OUT, find_ledger, ledger_option, open_ledger, quiet_option, target_of
+from gotsurge_async.cli.shared.ledger import (
+    OUT,
+    find_ledger,
+    ledger_option,
+    open_ledger,
+    own_runs,
+    quiet_option,
+    target_of,
+)
 from gotsurge_async.cli.shared.next_steps import Standing, about_task, next_steps
 from gotsurge_async.cli.shared.options import PATH, json_option, option, user_name
 from gotsurge_async.cli.shared.output import (
@@ -33,7 +41,7 @@ from gotsurge_async.cli.shared.push_options import rate, rescan_after
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Kind as Database
 from gotsurge_async.database import Place
-from gotsurge_async.ledger import Ledger, OrderState, RunHeld, RunInfo, RunState
+from gotsurge_async.ledger import Ledger, OrderState, RunHeld, RunInfo
 from gotsurge_async.system import loops, shell
 from gotsurge_async.tables.checks.words import number_of, verb
 
@@ -85,7 +93,7 @@ _FACTS = {
 def audit(
     run_id: str | None, target: Target, ledger: Place | None, repair: bool, yes: bool, by: str | None, **options: Any
 ) -> Exit:
-    """Compare RUN, or all runs of the environment, and their result files, with what GotSurge has.
+    """Compare RUN, or all runs of the environment or of --account, and their result files, with what GotSurge has.
 
     Every recorded task is read: on the Task List of a platform partner, else by its id. An audit names tasks that
     vanished, as after GotSurge was put back from a backup, tasks that others cancelled or changed, orders that are live
@@ -201,16 +209,7 @@ def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
 
 async def _groups(ledger: Ledger, target: Target, run_id: str | None) -> list[tuple[Target, list[RunInfo]]]:
     """The runs to compare, by the account that made them."""
-    infos = [await ledger.run(run_id)] if run_id is not None else await ledger.runs()
-    if run_id is None:
-        accounts = (None, target.account) if target.account else None
-        infos = [
-            info
-            for info in infos
-            if info.environment == target.environment
-            and info.state is not RunState.LOADING
-            and (accounts is None or info.options.get("account") in accounts)
-        ]
+    infos = [await ledger.run(run_id)] if run_id is not None else own_runs(await ledger.runs(), target)[0]
     return list(grouped(infos, lambda info: target_of(info, target)).items())
 
 
@@ -251,17 +250,12 @@ def _repairable(report: Report, options: AuditOptions) -> list[list[Finding]]:
 
 
 def _perhaps_of_others(report: Report) -> frozenset[str]:
-    """The runs with vanished tasks that another account may have made.
+    """The runs with vanished tasks that another account may have made: those of which no task is there.
 
-    That is impossible if the account has a name, and has other tasks of its runs.
+    Another run's tasks prove nothing: a name may stand for other credentials today than when a run was pushed.
     """
     vanished = {finding.run for finding in report.findings if finding.kind is Kind.VANISHED}
-    doubtful: set[str] = set()
-    for target, runs in report.groups:
-        present = {run.id: report.audit.present[run.id] for run in runs}
-        if not target.account or not any(present.values()):
-            doubtful |= {run for run, number in present.items() if not number and run in vanished}
-    return frozenset(doubtful)
+    return frozenset(run for run in vanished if not report.audit.present[run])
 
 
 def _question(findings: Sequence[Finding]) -> str:

@@ -1,6 +1,5 @@
 """``gotsurge reconcile`` and ``gotsurge resolve``: settle orders in doubt, by reading or by a person's decision."""
 
-import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from gotsurge_async.after.resolve import Resolution, Resolved, read_resolutions
 from gotsurge_async.cli.files.faults import report_faults
 from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, WrongUse, asynchronous, exit_code_of
-from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, takes_ledger, target_of
+from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, own_runs, takes_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
 from gotsurge_async.cli.shared.options import PATH, json_option, option, user_name
 from gotsurge_async.cli.shared.output import SHOWN, Step, counted, finish, print_first, prose, say, shown
@@ -22,7 +21,7 @@ from gotsurge_async.cli.shared.push_options import rescan_after
 from gotsurge_async.client import GotSurge
 from gotsurge_async.database import Place
 from gotsurge_async.errors import CallError, ConfigError, GotSurgeError, SignInNeeded
-from gotsurge_async.ledger import DOUBTFUL, Ledger, RunHeld, RunInfo, RunState
+from gotsurge_async.ledger import DOUBTFUL, Ledger, RunHeld, RunInfo
 from gotsurge_async.push.load import UnusableSource
 
 
@@ -39,7 +38,7 @@ async def reconcile(
     ledger: Place | None,
     rescan_after: float,
 ) -> Exit:
-    """Find out what became of the orders in doubt of RUN, or of all runs of the environment.
+    """Find out what became of the orders in doubt of RUN, or of all runs of the environment, or of --account.
 
     Recorded tasks are read by their ids; others are looked for on the Task List of the platform partner, by tracking
     id, then by invoice number. An order that is found is created or cancelled. One that is still a draft waits for
@@ -57,7 +56,8 @@ async def reconcile(
     steps: list[Step] = []
     elsewhere = 0
     async with open_ledger(find_ledger(ledger, target)) as opened:
-        for info in await _in_doubt(opened, run_id, target):
+        infos, others = await _in_doubt(opened, run_id, target)
+        for info in infos:
             async with connected(target_of(info, target)) as gs:
                 try:
                     result = await Reconciler(gs, opened, rescan_after=rescan_after).reconcile(info.id)
@@ -72,6 +72,10 @@ async def reconcile(
                 elsewhere = standing.elsewhere
             left = {"in_doubt": len(result.in_doubt) + elsewhere, "drafts": len(result.still_draft)}
             steps += next_steps(structs.replace(standing, counts=left, elsewhere=elsewhere))
+        for info in others:
+            number = (await opened.counts(info.id)).of(DOUBTFUL)
+            steps += next_steps(structs.replace(await Standing.of(opened, info), counts={"in_doubt": number}))
+            elsewhere += number
     # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
     doubt = elsewhere or any(result.in_doubt or result.still_draft for result in done)
     code = Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED
@@ -82,16 +86,12 @@ async def reconcile(
     return finish(document, code, lambda: _show_reconciled(done, elsewhere), steps)
 
 
-async def _in_doubt(opened: Ledger, run_id: str | None, target: Target) -> list[RunInfo]:
-    """The named run, or all runs of the environment with orders in doubt."""
+async def _in_doubt(opened: Ledger, run_id: str | None, target: Target) -> tuple[list[RunInfo], list[RunInfo]]:
+    """The named run, or all runs of the target with orders in doubt; and those of other accounts or servers."""
     if run_id is not None:
-        return [await opened.run(run_id)]
-    runs = []
-    for info in await opened.runs():
-        mine = info.environment == target.environment and info.state is not RunState.LOADING
-        if mine and (await opened.counts(info.id)).of(DOUBTFUL):
-            runs.append(info)
-    return runs
+        return [await opened.run(run_id)], []
+    here = [info for info in await opened.runs() if info.environment == target.environment]
+    return own_runs([info for info in here if (await opened.counts(info.id)).of(DOUBTFUL)], target)
 
 
 def _show_reconciled(done: list[Reconciled], elsewhere: int) -> None:
@@ -172,13 +172,14 @@ async def resolve(
     async with open_ledger(ledger) as opened, AsyncExitStack() as stack:
         info = await opened.run(run_id)
 
+        target = Target(env=info.environment, api_base=api_base, account=account)
+        # A throw-away simulator is gone: nothing can be read there.
+        if check := not no_check and info.environment != SIMULATED:
+            target = target_of(info, target)
+
         async def connect() -> GotSurge:
-            base = api_base or os.environ.get("GOTSURGE_API_BASE") or info.options.get("api_base")
-            target = target_of(info, Target(env=info.environment, api_base=base, account=account))
             return await stack.enter_async_context(connected(target))
 
-        # A throw-away simulator is gone: nothing can be read there.
-        check = not no_check and info.environment != SIMULATED
         try:
             if file is not None:
                 decisions, untouched = await read_resolutions(opened, info.id, file)

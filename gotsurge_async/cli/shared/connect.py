@@ -252,6 +252,7 @@ async def _simulated(
     async with GotSurge(
         settings.environment,
         credentials=Credentials(client_key=key.client_key, secret_key=Secret(key.secret_key)),
+        account=account_name(settings.environment, account) if account else "default",
         limits=limits,
         timeouts=timeouts,
         profile=settings.profile,

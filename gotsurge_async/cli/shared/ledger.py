@@ -11,19 +11,23 @@ import click
 from msgspec import structs
 
 from gotsurge_async.after.reading import refuse_older
-from gotsurge_async.cli.shared.connect import SIMULATED, Target, is_real
+from gotsurge_async.cli.shared.connect import SIMULATED, Target, is_real, read_settings
 from gotsurge_async.cli.shared.exits import Exit, WrongUse
 from gotsurge_async.cli.shared.options import OUTPUT, PATH, Decorator, gathered, in_group
+from gotsurge_async.cli.shared.output import say
 from gotsurge_async.clock import SystemClock
+from gotsurge_async.config import Environment
 from gotsurge_async.database import Kind, Place, driver_of, place_of
 from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.ledger import Ledger, Mode, Run, RunInfo, RunState
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.ledger.upkeep.check import refuse_unfit
 from gotsurge_async.ledger.upkeep.counter import Keeper
+from gotsurge_async.ledger.upkeep.register import service_of
 from gotsurge_async.push.changes import Known, compare
 from gotsurge_async.push.map_use import MAP, MapUse
 from gotsurge_async.system.files import user_folder
+from gotsurge_async.tables.checks.words import number_of, verb
 
 EARLIER_RUNS = 1_000
 """The number of earlier runs that are checked for pushed orders."""
@@ -158,16 +162,66 @@ def ending_of(*, in_doubt: int, left_out: bool, changed: int) -> Exit:
 
 
 def target_of(run: RunInfo, target: Target) -> Target:
-    """The target for continuing a run: its own environment, and the account that made it."""
+    """The target for a command about a run: its own environment and server, and the account that made it.
+
+    UsageError where the options, the environment variables or the profile choose another one.
+    """
     if run.environment == SIMULATED:
         raise UsageError(f"run {run.id} was sent to a throw-away simulator, which is gone: push its file again", "E527")
     if target.environment != run.environment:
         why = f"run {run.id} belongs to {run.environment}, not to {target.environment}: pass --env {run.environment}"
         raise UsageError(why, "E527")
-    account = run.options.get("account")
-    if account and target.account and target.account != account:
-        raise UsageError(f"run {run.id} was made with the account {account}, not with {target.account}", "E527")
-    account = target.account or account
-    if account is None and not target.is_real and run.mode is Mode.TWO_PHASE:
-        account = "platform"  # of a simulator's two accounts the only one that can have made it
-    return structs.replace(target, account=account)
+    account, usual = run.options.get("account") or None, None
+    if not target.is_real:  # of a simulator's two accounts, only one can have drafts, and the other is the usual one
+        usual = "platform" if run.mode is Mode.TWO_PHASE else "plain"
+    if target.account and target.account != (account or usual):
+        name = f"the account {account}" if account else "the usual account"
+        why = f"run {run.id} was made with {name}, not with {target.account}: leave out --account"
+        raise UsageError(why, "E527")
+    if account is None and run.mode is Mode.TWO_PHASE:
+        account = usual
+    return structs.replace(target, account=account, api_base=_api_base_for(run, target))
+
+
+def _api_base_for(run: RunInfo, target: Target) -> str | None:
+    """The API base that a command about a run must name, if any; UsageError where another server is chosen."""
+    own: str | None = run.options.get("api_base")
+    if own is None:
+        return target.api_base
+    named = target.api_base or os.environ.get("GOTSURGE_API_BASE")
+    settings = read_settings(structs.replace(target, api_base=named or own))
+    chosen = named or settings.profile.api_base
+    if chosen and service_of(chosen) != service_of(own):
+        raise UsageError(f"run {run.id} was sent to {own}, not to {chosen}: pass --api-base {own}", "E527")
+    return target.api_base if chosen else api_base_of(run)
+
+
+def api_base_of(run: RunInfo) -> str | None:
+    """The API base of a run, unless it is that of this shell, or, where this shell has none, of its environment."""
+    api_base: str | None = run.options.get("api_base")
+    named = os.environ.get("GOTSURGE_API_BASE")
+    if api_base is None or named:
+        return None if api_base == named else api_base
+    try:
+        return None if Environment.named(run.environment).api_base == api_base else api_base
+    except ConfigError:  # local has none of its own
+        return api_base
+
+
+def is_of(run: RunInfo, target: Target) -> bool:
+    """Whether a run may be continued with a target, see `target_of`."""
+    try:
+        target_of(run, target)
+    except UsageError:
+        return False
+    return True
+
+
+def own_runs(runs: Iterable[RunInfo], target: Target) -> tuple[list[RunInfo], list[RunInfo]]:
+    """The loaded runs of the target's environment, and those of another account or server, which are passed over."""
+    loaded = [run for run in runs if run.environment == target.environment and run.state is not RunState.LOADING]
+    own, others = [run for run in loaded if is_of(run, target)], [run for run in loaded if not is_of(run, target)]
+    if others:
+        are = verb(len(others), "is", "are")
+        say(f"{number_of(len(others), 'run')} of another account or API base {are} passed over")
+    return own, others

@@ -1,6 +1,5 @@
 """The commands to type next about a run: a push, ``gotsurge status`` and others print the same ones."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -12,11 +11,9 @@ from msgspec import Struct, field
 from gotsurge_async.after.reading import form_of
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.cli.shared.connect import SIMULATED, Target
-from gotsurge_async.cli.shared.ledger import OUT, find_ledger
+from gotsurge_async.cli.shared.ledger import OUT, api_base_of, find_ledger
 from gotsurge_async.cli.shared.output import WORDS, Step, meta
-from gotsurge_async.config import Environment
 from gotsurge_async.database import Kind, Place
-from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger import (
     DOUBTFUL,
     OWNED_ELSEWHERE,
@@ -122,7 +119,7 @@ class Standing(Struct, frozen=True, kw_only=True):
 
     def place(self, *, calls: bool = False) -> str:
         """The options for the ledger; with ``calls`` also those for the run's GotSurge."""
-        reach = _option("--api-base", _api_base(self.info)) if calls else ""
+        reach = _option("--api-base", api_base_of(self.info)) if calls else ""
         return _joined(f"--env {self.info.environment}", reach, self.ledger_option)
 
     def command(self, name: str, *words: str, calls: bool = False) -> str:
@@ -136,7 +133,7 @@ class Standing(Struct, frozen=True, kw_only=True):
             "gotsurge push",
             shell.word(file),
             "--simulate" if self.simulated else f"--env {self.info.environment}",
-            _option("--api-base", _api_base(self.info)),
+            _option("--api-base", api_base_of(self.info)),
             _option("--account", options.get("account")),
             _option("--mode", options.get("mode")),
             *map(shell.word, (*options.get("reading", ()), *_of_the_form(self.info))),
@@ -203,7 +200,7 @@ def about_task(info: RunInfo, verb: str, task_id: str, *words: str) -> str:
     """A ``gotsurge tasks`` command about a task of a run; "" if the simulator of the run is gone."""
     if info.environment == SIMULATED:
         return ""
-    reach = (_option("--api-base", _api_base(info)), _option("--account", info.options.get("account")))
+    reach = (_option("--api-base", api_base_of(info)), _option("--account", info.options.get("account")))
     return _joined(f"gotsurge tasks {verb} {task_id}", f"--env {info.environment}", *reach, *words)
 
 
@@ -354,14 +351,3 @@ def _joined(*words: str) -> str:
 
 def _option(name: str, value: str | None) -> str:
     return f"{name} {shell.word(value)}" if value else ""
-
-
-def _api_base(info: RunInfo) -> str | None:
-    """The API base of a run, unless it is that of its environment or of this shell."""
-    api_base: str | None = info.options.get("api_base")
-    if api_base is None or api_base == os.environ.get("GOTSURGE_API_BASE"):
-        return None
-    try:
-        return None if Environment.named(info.environment).api_base == api_base else api_base
-    except ConfigError:  # local has none of its own
-        return api_base

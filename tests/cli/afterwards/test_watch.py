@@ -8,12 +8,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from gotsurge_async.cli.afterwards.watch import Watching
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.webhooks.book import Book
 from tests.support.commands import Shell, gotsurge, local, start, write_orders
+from tests.support.running import running_simulator
 
 
 @pytest.fixture(autouse=True)
@@ -196,13 +198,13 @@ def test_a_platform_partners_run_is_read_as_such(platform_shell: Shell) -> None:
 
 def test_without_reads_it_shows_what_others_have_read(shell: Shell) -> None:
     """--read-rate 0 needs nobody to sign in, nor a service that answers."""
-    _, summary = shell.push("A")
-    words = ("--env", "local", "--api-base", "http://127.0.0.1:9/api", "--read-rate", "0", "--timeout", "0")
-    done = shell.on_ledger("watch", summary["run"], *words)
+    with running_simulator() as gone:
+        shell = attrs.evolve(shell, simulator=gone)
+        _, summary = shell.push("A")
+    done = shell.call("watch", summary["run"], "--read-rate", "0", "--timeout", "0")
     assert done.exit_code == 5, done.output
     assert "1 broadcasting" in done.stderr
-    nobody = shell.on_ledger("watch", summary["run"], *words[:4])
-    assert nobody.exit_code == 8
+    assert shell.call("watch", summary["run"]).exit_code == 8
 
 
 def test_it_leaves_reading_to_a_receiver(shell: Shell) -> None:

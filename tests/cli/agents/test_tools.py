@@ -1,5 +1,6 @@
 """Every tool, through the SDK's own client: what it answers, and that this is what the command prints."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,31 @@ async def _propose_everything(office: Office, shell: Shell) -> None:
     assert not [secret for secret in SECRETS.values() if secret in everything]
     assert office.simulator.audit()["doubled"] == {}
     assert {each["tracking_id"] for each in office.simulator.tasks()} >= {"T-ONE", "T-TWO", "T-A", "T-B"}
+
+
+async def test_a_run_is_undone_as_the_account_that_made_it(office: Office, platform_shell: Shell) -> None:
+    """The proposal shows that account, and not that of the server; so does one for a task of the run."""
+    _, pushed = await asyncio.to_thread(platform_shell.push, "T-1", "T-2")
+    task = next(each["id"] for each in office.simulator.tasks() if each["tracking_id"] == "T-2")
+    async with office.agent() as agent:
+        for name, arguments in (
+            ("undo_run", {"run": pushed["run"], "keys": ["T-1"]}),
+            ("cancel_order", {"task": task, "reason": "The ship sailed"}),
+        ):
+            made = await agent.propose(name, **arguments)
+            assert made["account"].startswith("platform, fingerprint ")
+            assert (await office.approve(made["proposal"])).state == "done"
+    assert {each["history"][-1][0] for each in office.simulator.tasks()} == {"cancelled"}
+
+
+async def test_a_run_of_another_account_is_refused(platform_office: Office, shell: Shell) -> None:
+    """A server of a named account proposes nothing about the runs of others, also not of the usual account."""
+    _, pushed = await asyncio.to_thread(shell.push, "T-1")
+    task = platform_office.simulator.tasks()[0]["id"]
+    why = f"run {pushed['run']} was made with the usual account, not with platform"
+    async with platform_office.agent() as agent:
+        assert why in await agent.refused("undo_run", run=pushed["run"])
+        assert why in await agent.refused("cancel_order", task=task, reason="The ship sailed")
 
 
 async def test_what_is_wrong_with_a_call_is_said(office: Office) -> None:

@@ -19,6 +19,7 @@ from gotsurge_async.cli.shared.credentials import account_name
 from gotsurge_async.ledger import WAITING, Ledger
 from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.simulator import Fault, Simulator
+from tests.support.commands import local
 from tests.support.order_forms import good_order
 from tests.support.workers import Fleet
 
@@ -182,6 +183,22 @@ async def test_a_storm_of_401s_costs_one_refresh(fleet: Fleet, how: str) -> None
     assert (status["state"], all_once(simulator, 750)) == ("done", True)
     assert refreshes(simulator) == 1
     assert simulator.audit()["calls"]["tasks.create"] - 750 >= 3  # each worker met one
+
+
+# --- one account -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_worker_for_one_account_leaves_the_runs_of_others(fleet: Fleet) -> None:
+    """Also those of the usual account, which has no name: a worker without --account sends them, as that account."""
+    run = await fleet.put_up(range(100), "--batch-size", "1", "--mode", "direct")
+    async with fleet.workers(1, "--account", "platform"):
+        await asyncio.sleep(3)
+        assert fleet.simulator.tasks() == []
+        async with fleet.workers(1):
+            status = await fleet.until_over(run)
+    assert (status["created"], all_once(fleet.simulator, 100)) == (100, True)
+    done = await fleet.run("undo", run, "--yes", "--json", *local(fleet.simulator))
+    assert (done.code, len(done.document["cancelled"])) == (0, 100)
 
 
 # --- what services submit --------------------------------------------------------------------------------------------

@@ -89,21 +89,18 @@ def test_what_vanished_altogether_needs_a_second_word(shell: Shell) -> None:
     assert shell.push("A", "B")[1]["created"] == 2
 
 
-def test_a_named_account_that_has_other_tasks_is_the_right_one(platform_shell: Shell) -> None:
-    """Then whole runs may have vanished, as they do when the service is put back: no second word is needed."""
+def test_the_tasks_of_one_run_say_nothing_about_another(platform_shell: Shell) -> None:
+    """Even if a named account has other tasks: the name may stand for other credentials than when a run was pushed."""
     shell = platform_shell
-    pushed(shell, "A")
-    before = {task["id"] for task in shell.simulator.tasks()}
-    _, summary = shell.push("B", "C", GOTSURGE_SETTLE="0")
-    for task in shell.simulator.tasks():
-        if task["id"] not in before:
-            shell.simulator.remove(task["id"])
-    document = audited(shell, "--repair", "--yes")
-    assert {(each["run"], each["key"]) for each in document["repaired"]} == {
-        (summary["run"], "B"),
-        (summary["run"], "C"),
-    }
-    assert document["exit"] == 0
+    run_id, tasks = pushed(shell, "A", "B")
+    for task_id in tasks.values():
+        shell.simulator.remove(task_id)
+    shell.push("C")
+    done = audit(shell, "--repair", "--yes")
+    assert (done.exit_code, f"run {run_id} is not repaired: GotSurge has not one" in done.stderr) == (3, True)
+    assert shell.push("A", "B")[1]["already_pushed"] == 2
+    document = audited(shell, run_id, "--repair", "--yes", "--all-vanished")
+    assert (document["exit"], len(document["repaired"])) == (0, 2)
 
 
 def test_a_run_that_a_process_has_is_not_repaired(shell: Shell) -> None:

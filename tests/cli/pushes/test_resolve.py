@@ -6,12 +6,14 @@ import getpass
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 
 from gotsurge_async.bulk import Ledger
 from gotsurge_async.simulator import Fault
 from tests.cli.service.test_tasks import order
 from tests.support.commands import Shell
+from tests.support.running import running_simulator
 
 
 def tasks_of(shell: Shell) -> dict[str, str]:
@@ -261,14 +263,16 @@ def test_a_draft_is_not_created(platform_shell: Shell) -> None:
 
 def test_a_task_that_cannot_be_read_needs_no_check(shell: Shell) -> None:
     """Nobody answers: exit 8, nothing is recorded, and the sentence says how to do without."""
-    run_id = shell.push_lost("A")
-    task = tasks_of(shell)["A"]
+    with running_simulator() as gone:
+        shell = attrs.evolve(shell, simulator=gone)
+        run_id = shell.push_lost("A")
+        task = tasks_of(shell)["A"]
     words = (run_id, "--key", "A", "--created", task)
-    done = shell.on_ledger("resolve", *words, "--api-base", "http://127.0.0.1:9/api", "--json")
+    done = shell.on_ledger("resolve", *words, "--json")
     document = shell.document(done)
     assert (done.exit_code, "--no-check" in document["error"], document["run"]) == (8, True, run_id)
     assert states(shell, run_id) == {"in_doubt": 1}
-    assert shell.on_ledger("resolve", *words, "--api-base", "http://127.0.0.1:9/api", "--no-check").exit_code == 0
+    assert shell.on_ledger("resolve", *words, "--no-check").exit_code == 0
 
 
 def test_a_file_from_a_spreadsheet_and_one_that_is_none(shell: Shell) -> None:

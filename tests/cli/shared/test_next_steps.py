@@ -129,6 +129,8 @@ def test_only_what_is_needed_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert commands({"unprocessed": 1}, **local) == ["resume RUN --env local --api-base http://127.0.0.1:1/a"]
     monkeypatch.setenv("GOTSURGE_API_BASE", "http://127.0.0.1:1/a")
     assert commands({"unprocessed": 1}, **local) == ["resume RUN --env local"]
+    (elsewhere,) = commands({"unprocessed": 1}, **known)
+    assert elsewhere == "resume RUN --env sandbox --api-base https://staging.gotsurge.co/api/partnership/v1"
     assert commands({"unprocessed": 1}, ledger=tmp_path / "b c.db")[0].endswith(f"--ledger '{tmp_path}/b c.db'")
 
 
