@@ -139,7 +139,8 @@ class Sending:
         self._begun = run
         self._interrupts.on_stop = push.stop
         async with run:
-            sent = await publish(ledger, push, run)
+            is_stopped = self._interrupts.code is not None  # while tasks were changed: no worker may begin
+            sent = Sent(interrupted=True) if is_stopped else await publish(ledger, push, run)
             if sent is not None:
                 return await self._end(gs, ledger, run, sent, 0.0)
         published = f"run {run.id}: {number_of(waiting, 'order is', 'orders are')} put up for workers"
