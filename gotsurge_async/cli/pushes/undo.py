@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import click
@@ -15,10 +15,11 @@ from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_le
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps, same_again
 from gotsurge_async.cli.shared.options import json_option, option
 from gotsurge_async.cli.shared.output import at_a_terminal, confirmed, counted, finish, print_first, prose, say
+from gotsurge_async.cli.shared.sending import counts_after
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
-from gotsurge_async.ledger import DOUBTFUL, PUSHED, Ledger, OrderState, RunInfo
+from gotsurge_async.ledger import DOUBTFUL, PUSHED, Counts, Ledger, LedgerError, OrderState, RunHeld, RunInfo
 from gotsurge_async.system import loops
 from gotsurge_async.tables.checks.words import number_of
 
@@ -82,6 +83,10 @@ async def take_back(
                     done = await undoing.undo(run_id, reason=reason, drafts=drafts, keys=keys or None)
             except asyncio.CancelledError:
                 raise await _interrupted(opened, info, interrupts.code or Exit.INTERRUPTED) from None
+            except RunHeld:
+                raise
+            except LedgerError as error:
+                raise await _ledger_failed(opened, info, error) from None
         info = await opened.run(run_id)  # which says now whether the undo has ended
     steps = next_steps(
         Standing(
@@ -102,13 +107,29 @@ async def take_back(
 
 async def _interrupted(ledger: Ledger, info: RunInfo, code: Exit) -> Failure:
     """The error for a signal: the run must not be resumed, which would send waiting orders, but undone to its end."""
-    counts = await ledger.counts(info.id)
-    return Failure(
-        f"the undo of run {info.id} was interrupted: cancelled so far: {counts.of([OrderState.CANCELLED]):,}, "
-        f"in doubt: {counts.of(DOUBTFUL):,}; do not resume the run",
-        code,
-        more={"next": [same_again()], "explain": ["E115"]},
-    )
+    return Failure(_unfinished(info, await ledger.counts(info.id)), code, more=_again("E115"))
+
+
+async def _ledger_failed(ledger: Ledger, info: RunInfo, error: LedgerError) -> Failure:
+    """The error for a ledger that fails in the middle; what was in flight is in doubt if it cannot be read either."""
+    counts = await counts_after(error, ledger, info.id)
+    code = exit_code_of(error)
+    if counts is None or counts.of(DOUBTFUL):
+        code = Exit.IN_DOUBT
+    elif counts.cancelled:
+        code = Exit.REFUSED
+    return Failure(f"{error}\n{_unfinished(info, counts)}", code, more=_again(error.explain_code, "E115"))
+
+
+def _unfinished(info: RunInfo, counts: Counts | None) -> str:
+    so_far = "what was in flight is in doubt"
+    if counts is not None:
+        so_far = f"cancelled so far: {counts.cancelled:,}, in doubt: {counts.of(DOUBTFUL):,}"
+    return f"the undo of run {info.id} was interrupted: {so_far}; do not resume the run"
+
+
+def _again(*codes: str | None) -> Mapping[str, Any]:
+    return {"next": [same_again()], "explain": [*filter(None, codes)]}
 
 
 def _code_of(done: Undone) -> Exit:

@@ -32,7 +32,18 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded, ConfigError, GotSurgeError
-from gotsurge_async.ledger import DOUBTFUL, Ledger, LedgerError, LedgerUnusable, Mode, Run, RunHeld, RunInfo, RunLost
+from gotsurge_async.ledger import (
+    DOUBTFUL,
+    Counts,
+    Ledger,
+    LedgerError,
+    LedgerUnusable,
+    Mode,
+    Run,
+    RunHeld,
+    RunInfo,
+    RunLost,
+)
 from gotsurge_async.push.brakes import Brakes
 from gotsurge_async.push.load import LEFT_OUT
 from gotsurge_async.push.push import Push, Sent
@@ -202,13 +213,7 @@ class Sending:
 
     async def _ledger_failed(self, ledger: Ledger, run: Run, error: LedgerError) -> Failure:
         """The failure with the ledger's data about orders in flight; all are in doubt if it cannot be trusted."""
-        counts = None
-        damaged = isinstance(error, LedgerUnusable) and error.lasts
-        # A run that another process has taken over is that one's, and so is what is in flight of it.
-        if not damaged and not isinstance(error, RunLost):
-            with suppress(LedgerError, TimeoutError):
-                async with asyncio.timeout(READ_SECONDS):
-                    counts = await ledger.counts(run.id)
+        counts = await counts_after(error, ledger, run.id)
         code, what = Exit.IN_DOUBT, "what was in flight is in doubt"
         if counts is not None:
             in_doubt = counts.of(DOUBTFUL)
@@ -296,6 +301,17 @@ class Sending:
 def _how_it_ended(ledger: Ledger, run: Run) -> str:
     commands = " and ".join(f"gotsurge {word} {run.id} --ledger {ledger.path}" for word in ("status", "results"))
     return f"how it ended say {commands}"
+
+
+async def counts_after(error: LedgerError, ledger: Ledger, run_id: str) -> Counts | None:
+    """The counts of a run whose ledger failed in the middle; None if they cannot be read, or not be trusted."""
+    damaged = isinstance(error, LedgerUnusable) and error.lasts
+    # A run that another process has taken over is that one's, and so is what is in flight of it.
+    if not damaged and not isinstance(error, RunLost):
+        with suppress(LedgerError, TimeoutError):
+            async with asyncio.timeout(READ_SECONDS):
+                return await ledger.counts(run_id)
+    return None
 
 
 # --- the report ------------------------------------------------------------------------------------------------------

@@ -3,11 +3,13 @@
 import asyncio
 import shlex
 import signal
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 import pytest
 
-from gotsurge_async.bulk import Undo
+from gotsurge_async.bulk import Ledger, OrderState, Run, Undo
+from gotsurge_async.ledger import LedgerUnusable, OrderOutcome
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.commands import Shell, finish, gotsurge, local, start, write_orders
 from tests.support.terminal import at_a_terminal
@@ -125,6 +127,48 @@ def test_an_interrupted_undo_is_to_be_given_again(
     typed = shlex.split(again)
     assert typed[:3] == ["gotsurge", "undo", run_id]
     assert sorted(typed[3:]) == sorted(map(str, (*words, *shell.place, *shell.ledger)))
+
+
+@pytest.mark.parametrize(
+    ("failing", "unreadable", "code", "words"),
+    [
+        (OrderState.CANCELLED, False, 3, "cancelled so far: 0, in doubt: 1"),
+        (OrderState.CANCELLED, True, 3, "what was in flight is in doubt"),
+        (OrderState.CANCELLING, False, 1, "cancelled so far: 1, in doubt: 0"),
+    ],
+)
+def test_a_ledger_that_fails_in_an_undo_is_reported_with_what_was_cancelled(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, failing: OrderState, unreadable: bool, code: int, words: str
+) -> None:
+    """Its disk is full when the cancel of B is to be recorded: the same undo continues, and never a resume."""
+    _, summary = shell.push("A", "B", "C")
+    run_id, record = summary["run"], Run.record
+    if failing is OrderState.CANCELLING:
+        shell.call("undo", run_id, "--key", "A")
+
+    async def fail(*_: object) -> None:
+        raise LedgerUnusable("the disk is full", "E503", path="ledger.db")
+
+    def fails(run: Run, outcomes: Sequence[OrderOutcome]) -> Awaitable[None]:
+        if outcomes[0].state is not failing:
+            return record(run, outcomes)
+        if unreadable:
+            monkeypatch.setattr(Ledger, "counts", fail)
+        return fail()
+
+    with monkeypatch.context() as full:
+        full.setattr(Run, "record", fails)
+        done = shell.call("undo", run_id, "--concurrency", "1", "--json")
+    monkeypatch.undo()
+    document = shell.document(done)
+    assert (done.exit_code, document["exit"], document["run"]) == (code, code, run_id)
+    unfinished = f"the undo of run {run_id} was interrupted: {words}; do not resume the run"
+    assert document["error"] == f"ledger ledger.db: the disk is full\n{unfinished}"
+    (again,) = document["next"]
+    assert document["explain"] == ["E503", "E115"]
+    assert (again.split()[:3], "resume" in again) == (["gotsurge", "undo", run_id], False)
+    ended = shell.run(*again.split()[1:])
+    assert (ended.exit_code, "cancelled" in ended.stdout) == (0, True), ended.output
 
 
 @pytest.mark.usefixtures("at_once")
