@@ -270,14 +270,12 @@ class Sending:
         return Standing(info=run.info, counts=counts, ledger=options.ledger, out=options.out, **more)
 
     def _exit_code(self, summary: Summary, stopped_by: GotSurgeError | None, results_failed: bool) -> Exit:
-        """The code of the worst event: an interrupt, then doubt, then missing result files, then an error that a person
-        must mend, then refusals."""
+        """The code of the worst event: an interrupt, then doubt, then an error that a person must mend, then refusals;
+        missing result files only if everything was sent."""
         if self._interrupts.code is not None:
             return self._interrupts.code
         if summary.in_doubt or (self.replaced and self.replaced.unknown):
             return Exit.IN_DOUBT
-        if results_failed:
-            return Exit.RESULTS_FAILED
         if stopped_by is not None:
             has_code = stops_all(stopped_by) or is_unreachable(stopped_by)
             return exit_code_of(stopped_by) if has_code else Exit.STOPPED
@@ -285,7 +283,9 @@ class Sending:
             return Exit.STOPPED
         if summary.refused or summary.cancelled:
             return Exit.REFUSED
-        return Exit.CHANGED if summary.changed else Exit.CREATED
+        if summary.changed:
+            return Exit.CHANGED
+        return Exit.RESULTS_FAILED if results_failed else Exit.CREATED
 
     def say(self, text: str) -> None:
         """Print a line on stderr, above the bar if there is one."""

@@ -10,7 +10,7 @@ import pytest
 from gotsurge_async.cli.agents import sending, tools
 from gotsurge_async.cli.agents.sending import Ran, run_command
 from gotsurge_async.cli.shared.exits import Exit
-from gotsurge_async.errors import UsageError
+from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.simulator import Fault
 from tests.support.commands import write_orders
 
@@ -43,6 +43,31 @@ async def test_only_what_left_nothing_open_is_done(office: Office, monkeypatch: 
     still = "sending" if code in (Exit.HELD, -9) else "failed"
     assert state == ("done" if code in (Exit.CREATED, Exit.RESULTS_FAILED) else still)
     assert again["state"] == ("proposed" if state == "failed" else state)
+
+
+async def test_a_push_that_sent_a_part_is_not_done_if_its_result_files_are_lost(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest may be proposed again; once everything is sent, lost result files leave nothing open."""
+
+    async def full(*_: object, **__: object) -> None:
+        raise ConfigError("cannot write the result files in the folder out (No space left on device)")
+
+    monkeypatch.setattr("gotsurge_async.cli.shared.sending.write_results", full)
+    write_orders(office.folder / "orders.csv", range(30))
+    forbidden = Fault(operation="tasks.create", when="before", kind="status", status=403, after_calls=1)
+    office.simulator.order_fault(forbidden)
+    async with office.agent() as agent:
+        made = await agent.propose("push_table", file="orders.csv")
+        sent = await office.approve(made["proposal"])
+        document = msgspec.json.decode(sent.outcome or "")
+        assert (sent.state, sent.exit_code, document["created"] < 30) == ("failed", Exit.SIGN_IN, True)
+        office.simulator.clear_faults()
+        again = await agent.propose("push_table", file="orders.csv")
+        assert again["state"] == "proposed"
+        sent = await office.approve(again["proposal"])
+    assert (sent.state, sent.exit_code) == ("done", Exit.RESULTS_FAILED)
+    assert office.simulator.audit()["tasks"] == 30
 
 
 async def test_another_sender_ends_only_its_own_sending(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
