@@ -12,7 +12,7 @@ from gotsurge_async.cli.agents.sending import Ran, run_command
 from gotsurge_async.cli.shared.exits import Exit
 from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.simulator import Fault
-from tests.support.commands import write_orders
+from tests.support.commands import Shell, write_orders
 
 from .kit import Office, order
 
@@ -118,6 +118,17 @@ async def test_a_cancel_that_failed_may_be_proposed_again(office: Office) -> Non
             made = await agent.propose("cancel_order", task="none-such", reason="The ship sailed")
             assert (made["state"], made["proposal"].endswith("-2")) == ("proposed", number == 2)
             assert (await office.approve(made["proposal"])).state == "failed"
+
+
+async def test_an_undo_of_an_order_that_another_run_has_is_not_done(office: Office, shell: Shell) -> None:
+    """Its outcome names that run, in which the order is live."""
+    _, first = await asyncio.to_thread(shell.push, "A")
+    _, second = await asyncio.to_thread(shell.push, "A", "B")
+    async with office.agent() as agent:
+        made = await agent.propose("undo_run", run=second["run"], keys=["A"], reason="The ship sailed")
+        undone = await office.approve(made["proposal"])
+    (order,) = msgspec.json.decode(undone.outcome or "")["elsewhere"]
+    assert (undone.state, undone.exit_code, order["run"]) == ("failed", Exit.REFUSED, first["run"])
 
 
 async def test_the_next_step_after_a_mapped_push_names_the_map(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,40 @@ def test_an_undo_cancels_and_tells(shell: Shell) -> None:
     assert (len(document["already_cancelled"]), len(document["too_late"]), document["stopped_by"]) == (1, 1, None)
 
 
+def test_an_order_of_another_run_is_not_called_cancelled(shell: Shell) -> None:
+    """Named by its key it is exit 1, with the command that undoes it; without --key it is only mentioned."""
+    _, first = shell.push("A b", "B")
+    _, second = shell.push("A b", "B", "C")
+    named = shell.call("undo", second["run"], "--key", "A b", "--key", "C")
+    assert named.exit_code == 1
+    assert named.stdout.startswith(f"run {second['run']}: 1 cancelled, 1 in other runs\n")
+    assert f"it is created in run {first['run']}" in named.stdout
+    (step,) = (line for line in named.stderr.splitlines() if "gotsurge undo" in line)
+    words = shlex.split(step.partition(": ")[2])
+    assert (words[:3], words[-2:]) == (["gotsurge", "undo", first["run"]], ["--key", "A b"])
+    whole = shell.call("undo", second["run"])
+    assert (whole.exit_code, f"2 orders are in other runs, and not cancelled: {first['run']} (2)" in whole.stderr) == (
+        0,
+        True,
+    )
+    assert len(shell.document(shell.call("undo", second["run"], "--json"))["elsewhere"]) == 2
+    done = shell.run(*words[1:])
+    assert (done.exit_code, done.stdout) == (0, f"run {first['run']}: 1 cancelled\n")
+
+
+@pytest.mark.usefixtures("at_once")
+def test_an_order_that_waits_in_another_run_is_not_called_cancelled(shell: Shell) -> None:
+    """That run would send it: its status is the next command, since an undo leaves what waits."""
+    shell.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=401))
+    _, first = shell.push("A")
+    _, second = shell.push("A")
+    shell.simulator.clear_faults()
+    done = shell.call("undo", first["run"], "--key", "A", "--json")
+    document = shell.document(done)
+    assert (done.exit_code, document["elsewhere"][0]["state"]) == (1, "pending")
+    assert [command.split()[:3] for command in document["next"]] == [["gotsurge", "status", second["run"]]]
+
+
 @pytest.mark.usefixtures("at_once")
 def test_an_undo_stops_where_nobody_is_signed_in(shell: Shell) -> None:
     """A token that is refused ends it with exit 4."""
