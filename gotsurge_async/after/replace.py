@@ -1,6 +1,7 @@
 """Updating the tasks of orders that were changed after they had been pushed."""
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,7 +24,14 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.ledger import IllegalTransition, OrderState, Rival, Run
 from gotsurge_async.models.tasks import Order, TaskChanges
-from gotsurge_async.push.changes import UNCERTAIN, changed_orders, differing_fields, why_changed
+from gotsurge_async.push.changes import (
+    UNCERTAIN,
+    changed_orders,
+    differing,
+    differing_fields,
+    uncertain_fields,
+    why_changed,
+)
 from gotsurge_async.resources.converging import shows
 from gotsurge_async.system import shell
 
@@ -47,12 +55,16 @@ class Replaced(Struct, frozen=True, kw_only=True):
     stopped_by: GotSurgeError | None = None
 
 
-async def replace_changed(gs: "GotSurge", run: Run, *, concurrency: int) -> Replaced:
+async def replace_changed(
+    gs: "GotSurge", run: Run, *, concurrency: int, is_stopped: Callable[[], bool] = lambda: False
+) -> Replaced:
     """Update the tasks of changed orders to the present orders (section "Update Task"; platform partners).
 
     A task that has ended is left alone, and so are items, which no update can change: the order's error says what to
     do. While it is unknown whether a task was changed, any order that is pushed under its key differs from it, until an
-    update of all its fields has gone through. Raises EndpointsAssumed, with nothing sent, where the path is a guess.
+    update of all its fields has gone through. Once ``is_stopped`` returns True, no further task is changed.
+
+    Raises EndpointsAssumed, with nothing sent, where the path is a guess.
     """
     gs.session.require(PLATFORM_TASKS_UPDATE)
     replaced = left = unknown = 0
@@ -79,17 +91,23 @@ async def replace_changed(gs: "GotSurge", run: Run, *, concurrency: int) -> Repl
             reason = f"{why_changed(rival.other_run, differing_fields(rival), rival.other_payload)}; {why}"
             await uninterrupted(run.note_changed([(rival.id, reason)]))
 
-    changes = call_each(gs, _one_by_one(run), change, concurrency)
+    async def rivals() -> AsyncIterator[Rival]:
+        async for block in changed_orders(run):
+            for rival in block:
+                if is_stopped():
+                    return
+                yield rival
+
+    changes = call_each(gs, rivals(), change, concurrency)
     async with changes:
         async for _ in changes:
             pass
     return Replaced(replaced=replaced, left=left, unknown=unknown, stopped_by=stopped_by)
 
 
-async def _one_by_one(run: Run) -> AsyncIterator[Rival]:
-    async for block in changed_orders(run):
-        for rival in block:
-            yield rival
+async def count_uncertain(run: Run) -> int:
+    """The number of changed orders of a run whose tasks may or may not have been changed by an update."""
+    return sum([bool(uncertain_fields(rival.other_payload)) async for block in changed_orders(run) for rival in block])
 
 
 async def _replace(gs: "GotSurge", run: Run, rival: Rival) -> str:
@@ -113,12 +131,15 @@ async def _replace(gs: "GotSurge", run: Run, rival: Rival) -> str:
         return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
     order = codec.parse(rival.payload, Order)
     changes: Any = {name: getattr(order, name) for name in ("price" if name == "currency" else name for name in fields)}
-    await uninterrupted(
-        run.note_text(rival, _certain(rival.other_payload, fields), f"its task may have been changed by run {run.id}")
-    )
+    certain = _certain(rival.other_payload, fields)
+    await uninterrupted(run.note_text(rival, certain, f"its task may have been changed by run {run.id}"))
     try:
         changed = await gs.platform.tasks.update(task, **changes)
     except OutcomeUnknown:
+        raise
+    except asyncio.CancelledError:
+        reason = why_changed(rival.other_run, differing(rival.payload, certain), certain)
+        await uninterrupted(run.note_changed([(rival.id, reason)]))
         raise
     except GotSurgeError:
         await uninterrupted(run.note_text(rival, rival.other_payload, ""))

@@ -11,6 +11,7 @@ from gotsurge_async.after.audit_notes import why_in_doubt
 from gotsurge_async.after.lookup import Names, call_each, names_of, not_its_own, note_unused_drafts, task_reader
 from gotsurge_async.api.endpoints import TASKS_CANCEL
 from gotsurge_async.calls.create import stops_all
+from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.clock import Clock, uninterrupted
 from gotsurge_async.errors import (
     CallError,
@@ -22,6 +23,8 @@ from gotsurge_async.errors import (
 )
 from gotsurge_async.ledger import (
     DOUBTFUL,
+    FREE,
+    OWNED_ELSEWHERE,
     PUSHED,
     WAITING,
     Ledger,
@@ -40,6 +43,8 @@ from gotsurge_async.resources.converging import cancel_task
 if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
 
+_BLOCK = 1000
+"""The most orders whose keys' owners one query reads."""
 _CHECKED = 50
 """The most unused drafts that one query checks just before they are cancelled."""
 REASON = "The order was taken back by its sender."
@@ -54,6 +59,15 @@ class UndoneOrder(Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+class OrderElsewhere(Struct, frozen=True, kw_only=True):
+    """An order whose key another run has now: only an undo of that run cancels it. ``state``: its state there."""
+
+    key: str
+    run: str
+    state: OrderState
+    task_id: str | None
+
+
 class Undone(Struct, frozen=True, kw_only=True):
     """The result of an undo for the orders of a run.
 
@@ -63,6 +77,7 @@ class Undone(Struct, frozen=True, kw_only=True):
         too_late: orders that a driver has, or that have ended: see their ``status``.
         drafts: unused drafts that were cancelled, if that was requested.
         failed: orders whose call failed, and may be repeated.
+        elsewhere: orders whose keys other runs have, and which may be live there. They were not cancelled.
         in_doubt: the number of orders in doubt: their cancel was not answered, or no task is known that could be
             cancelled. Reconcile or resolve them first.
         doubtful: these orders, each with the reason.
@@ -79,6 +94,7 @@ class Undone(Struct, frozen=True, kw_only=True):
     already_cancelled: tuple[UndoneOrder, ...] = ()
     too_late: tuple[UndoneOrder, ...] = ()
     failed: tuple[UndoneOrder, ...] = ()
+    elsewhere: tuple[OrderElsewhere, ...] = ()
     drafts: tuple[UndoneOrder, ...] = ()
     in_doubt: int = 0
     doubtful: tuple[UndoneOrder, ...] = ()
@@ -154,6 +170,7 @@ class Undo:
         lists: dict[str, list[UndoneOrder]] = {name: [] for name in names}
         stoppers: list[CallError | SignInNeeded] = []
         doubts: dict[str, UndoneOrder] = {}
+        elsewhere = [order async for order in self._elsewhere(run, keys)]
 
         # Those that an earlier undo cancelled, or a reconciliation saw cancelled.
         async for row in run.rows((OrderState.CANCELLED,)):
@@ -188,6 +205,7 @@ class Undo:
         return Undone(
             run=run.id,
             **{name: tuple(orders) for name, orders in lists.items()},
+            elsewhere=tuple(elsewhere),
             in_doubt=len(rows),
             doubtful=tuple(doubts.get(row.key) or self._doubtful(row) for row in rows),
             cancelling=len(cancelling),
@@ -196,6 +214,16 @@ class Undo:
             unused_drafts=sum(not draft.cancelled for draft in unused),
             stopped_by=stoppers[0] if stoppers else None,
         )
+
+    async def _elsewhere(self, run: Run, keys: frozenset[str] | None) -> AsyncIterator[OrderElsewhere]:
+        """The orders that this run does not have any more, or never had, and another run has."""
+        async for rows in chunks_of(run.rows(OWNED_ELSEWHERE | FREE), _BLOCK):
+            wanted = [row.key for row in rows if keys is None or row.key in keys]
+            owners = await self.ledger.known(run.info.environment, wanted) if wanted else {}
+            for key, owner in owners.items():
+                if owner.run.id != run.id:
+                    row = owner.row
+                    yield OrderElsewhere(key=key, run=owner.run.id, state=row.state, task_id=row.task_id)
 
     def _doubtful(self, row: OrderRow) -> UndoneOrder:
         why = why_in_doubt(row, self.ledger.now())

@@ -289,3 +289,23 @@ async def test_a_run_that_was_taken_back_whole_is_done(tmp_path: Path) -> None:
         assert (await here.ledger.run(run_id)).state is RunState.STOPPED
         await Undo(here.gs, here.ledger).undo(run_id, drafts=True)
         assert (await here.ledger.run(run_id)).state is RunState.DONE
+
+
+async def test_an_order_that_another_run_has_is_named_with_that_run(tmp_path: Path) -> None:
+    """It was pushed before, refused here and retried there, or cancelled here and pushed again: it is not cancelled."""
+    async with place(tmp_path, "plain") as here:
+        undo = Undo(here.gs, here.ledger).undo
+        old = await here.push(orders(1))
+        here.simulator.order_fault(Fault(operation="tasks.create", kind="status", status=422, after_calls=1))
+        run_id = await here.push(orders(3), chunk=1, concurrency=1)  # T-0 is old, T-1 created, T-2 refused
+        here.simulator.clear_faults()
+        assert (await undo(run_id, keys=["T-1"])).elsewhere == ()
+        new = await here.push(orders(3))
+        undone = await undo(run_id)
+        owners = {order.key: (order.run, order.state) for order in undone.elsewhere}
+        created = OrderState.CREATED
+        assert owners == {"T-0": (old, created), "T-1": (new, created), "T-2": (new, created)}
+        assert ([order.key for order in undone.already_cancelled], undone.ended) == (["T-1"], True)
+        (one,) = (await undo(run_id, keys=["T-2"])).elsewhere
+        assert one.task_id == (await here.tasks(new))["T-2"]
+        assert here.simulator.audit()["calls"]["tasks.cancel"] == 1

@@ -14,7 +14,7 @@ from gotsurge_async.cli.files.faults import Mending, as_plain, takes_mending
 from gotsurge_async.cli.files.first_time import FirstTime, look, preview_of
 from gotsurge_async.cli.fleet.seen import Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, takes_target
-from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, asynchronous
+from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, about_run, asynchronous
 from gotsurge_async.cli.shared.ledger import (
     EARLIER_RUNS,
     ending_of,
@@ -67,7 +67,7 @@ from gotsurge_async.push.plan import Plan, check_plan, held_to, make_plan
 from gotsurge_async.push.push import Push
 from gotsurge_async.system import loops
 from gotsurge_async.tables import STDIN, Source, SourceOptions
-from gotsurge_async.tables.checks.words import number_of, verb
+from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.source import Left
 
 SHOWN_WARNINGS = 10
@@ -330,10 +330,11 @@ class Pushing(Sending):
                     what = "query" if options.source.query else "file" if options.file != STDIN else "input"
                     error.add_note(f"nothing was sent: push the same {what} again after that")
                     raise
+            about_run(run.id)
             push.brakes = await self._brakes(ledger, run, admission.pending)
             self._report_first_pushed(admission)
             if admission.changed:
-                await self._handle_changed(gs, run, admission)
+                await self._handle_changed(gs, push, run, admission)
             return await self._deliver(gs, ledger, push, run, waiting=admission.pending)
 
     def _as_planned(self, source: Source) -> Source:
@@ -391,19 +392,16 @@ class Pushing(Sending):
                 "accept-older --nothing-was-lost"
             )
 
-    async def _handle_changed(self, gs: GotSurge, run: Run, admission: Admission) -> None:
+    async def _handle_changed(self, gs: GotSurge, push: Push, run: Run, admission: Admission) -> None:
         """List the orders that were pushed before and differ now, and with --replace-changed change their tasks."""
         try:
             if self._options.replace_changed:
-                from gotsurge_async.after.replace import Replaced, replace_changed
+                from gotsurge_async.cli.pushes.changing import change_tasks  # few pushes change tasks
 
-                done = await replace_changed(gs, run, concurrency=self._options.concurrency)
-                self.replaced: Replaced | None = done
-                self.say(f"{number_of(done.replaced, 'task was', 'tasks were')} changed to match the orders")
-                if done.unknown:
-                    tasks = number_of(done.unknown, "task")
-                    self.say(f"{tasks} may or may not have been changed: run the same command again to find out")
-                if not (done.left or done.unknown or done.stopped_by):
+                self._begun, self._interrupts.on_stop = run, push.stop
+                done = await change_tasks(gs, run, self._options.concurrency, self._interrupts, self.say)
+                self.replaced = done
+                if self._interrupts.code is not None or not (done.left or done.unknown or done.stopped_by):
                     return
             changed: list[ChangedRow] = []
             async for row in run.rows((OrderState.CHANGED,), batch=SHOWN_WARNINGS):

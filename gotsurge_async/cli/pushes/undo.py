@@ -2,24 +2,27 @@
 
 import asyncio
 import functools
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import click
 from msgspec import structs
 
-from gotsurge_async.after.undo import REASON, Undo, Undone
+from gotsurge_async.after.undo import REASON, OrderElsewhere, Undo, Undone
 from gotsurge_async.cli.shared.connect import Target, connected, takes_place
 from gotsurge_async.cli.shared.exits import Exit, Failure, Interrupts, about_run, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, target_of
-from gotsurge_async.cli.shared.next_steps import Standing, next_steps, same_again
+from gotsurge_async.cli.shared.next_steps import SHOWN_OWNERS, Standing, next_steps, same_again
 from gotsurge_async.cli.shared.options import json_option, option
-from gotsurge_async.cli.shared.output import at_a_terminal, confirmed, counted, finish, print_first, prose, say
+from gotsurge_async.cli.shared.output import Step, at_a_terminal, confirmed, counted, finish, print_first, prose, say
+from gotsurge_async.cli.shared.sending import counts_after
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
-from gotsurge_async.ledger import DOUBTFUL, PUSHED, Ledger, OrderState, RunInfo
-from gotsurge_async.system import loops
+from gotsurge_async.ledger import DOUBTFUL, PUSHED, Counts, Ledger, LedgerError, OrderState, RunHeld, RunInfo
+from gotsurge_async.ledger.states import in_words
+from gotsurge_async.system import loops, shell
 from gotsurge_async.tables.checks.words import number_of
 
 _INTERRUPTED = Coded("the undo was interrupted: run the same command again, and do not resume the run", "E115")
@@ -82,7 +85,13 @@ async def take_back(
                     done = await undoing.undo(run_id, reason=reason, drafts=drafts, keys=keys or None)
             except asyncio.CancelledError:
                 raise await _interrupted(opened, info, interrupts.code or Exit.INTERRUPTED) from None
+            except RunHeld:
+                raise
+            except LedgerError as error:
+                raise await _ledger_failed(opened, info, error) from None
         info = await opened.run(run_id)  # which says now whether the undo has ended
+        runs = Counter(order.run for order in done.elsewhere)
+        others = [await opened.run(other) for other in runs] if keys else []
     steps = next_steps(
         Standing(
             info=info,
@@ -93,30 +102,61 @@ async def take_back(
             open_until=done.open_until,
         )
     )
+    steps += [_step_elsewhere(other, done.elsewhere, place) for other in others]
+    if runs and not keys:
+        named = ", ".join(f"{run} ({number:,})" for run, number in runs.most_common(SHOWN_OWNERS))
+        more = ", …" if len(runs) > SHOWN_OWNERS else ""
+        orders = number_of(runs.total(), "order is", "orders are")
+        say(f"{orders} in other runs, and not cancelled: {named}{more}")
     if done.stopped_by is not None:
         say(f"stopped: {done.stopped_by}")
-    code = _code_of(done)
+    code = _code_of(done, keys)
     document = {**structs.asdict(done), "stopped_by": None if done.stopped_by is None else str(done.stopped_by)}
-    return finish(document, code, lambda: _show(done), steps)
+    return finish(document, code, lambda: _show(done, keys), steps)
 
 
 async def _interrupted(ledger: Ledger, info: RunInfo, code: Exit) -> Failure:
     """The error for a signal: the run must not be resumed, which would send waiting orders, but undone to its end."""
-    counts = await ledger.counts(info.id)
-    return Failure(
-        f"the undo of run {info.id} was interrupted: cancelled so far: {counts.of([OrderState.CANCELLED]):,}, "
-        f"in doubt: {counts.of(DOUBTFUL):,}; do not resume the run",
-        code,
-        more={"next": [same_again()], "explain": ["E115"]},
-    )
+    return Failure(_unfinished(info, await ledger.counts(info.id)), code, more=_again("E115"))
 
 
-def _code_of(done: Undone) -> Exit:
+async def _ledger_failed(ledger: Ledger, info: RunInfo, error: LedgerError) -> Failure:
+    """The error for a ledger that fails in the middle; what was in flight is in doubt if it cannot be read either."""
+    counts = await counts_after(error, ledger, info.id)
+    code = exit_code_of(error)
+    if counts is None or counts.of(DOUBTFUL):
+        code = Exit.IN_DOUBT
+    elif counts.cancelled:
+        code = Exit.REFUSED
+    return Failure(f"{error}\n{_unfinished(info, counts)}", code, more=_again(error.explain_code, "E115"))
+
+
+def _unfinished(info: RunInfo, counts: Counts | None) -> str:
+    so_far = "the orders that were in flight are in doubt"
+    if counts is not None:
+        so_far = f"cancelled so far: {counts.cancelled:,}, in doubt: {counts.of(DOUBTFUL):,}"
+    return f"the undo of run {info.id} was interrupted: {so_far}; do not resume the run"
+
+
+def _again(*codes: str | None) -> Mapping[str, Any]:
+    return {"next": [same_again()], "explain": [*filter(None, codes)]}
+
+
+def _step_elsewhere(info: RunInfo, orders: Sequence[OrderElsewhere], place: Place) -> Step:
+    """The command about orders that a person named, and another run has: it undoes them, or shows those that wait."""
+    standing, mine = Standing(info=info, counts={}, ledger=place), [order for order in orders if order.run == info.id]
+    why = f"{number_of(len(mine), 'order')} in run {info.id}"
+    live = [f"--key {shell.word(order.key)}" for order in mine if order.state in PUSHED]
+    return Step(why, standing.command("undo", *live, calls=True) if live else standing.command("status"))
+
+
+def _code_of(done: Undone, keys: Collection[str]) -> Exit:
     if done.in_doubt:
         return Exit.IN_DOUBT
     if done.stopped_by is not None:
         return exit_code_of(done.stopped_by)
-    return Exit.REFUSED if done.too_late or done.failed else Exit.CREATED
+    is_left = done.too_late or done.failed or (keys and done.elsewhere)  # without --key, those are not this run's
+    return Exit.REFUSED if is_left else Exit.CREATED
 
 
 async def _question(place: Place, run_id: str, drafts: bool, keys: Collection[str]) -> str:
@@ -132,12 +172,13 @@ async def _question(place: Place, run_id: str, drafts: bool, keys: Collection[st
     return f"Cancel {what} of run {info.id} ({info.environment}, from {info.source})?"
 
 
-def _show(done: Undone) -> None:
+def _show(done: Undone, keys: Collection[str]) -> None:
     numbers = {
         "cancelled": len(done.cancelled),
         "already cancelled": len(done.already_cancelled),
         "too late": len(done.too_late),
         "failed": len(done.failed),
+        "in other runs": len(done.elsewhere),
         "in doubt": done.in_doubt,
         "drafts cancelled": len(done.drafts),
         "unprocessed": done.unprocessed,
@@ -146,4 +187,6 @@ def _show(done: Undone) -> None:
     click.echo(f"run {done.run}: {counted(numbers) or 'nothing to cancel'}")
     orders = (*done.too_late, *done.failed, *done.doubtful)
     left = [(order.key, order.task_id, order.status or "", order.error) for order in orders]
+    named = done.elsewhere if keys else ()
+    left += [(each.key, each.task_id or "", "", f"it is {in_words(each.state)} in run {each.run}") for each in named]
     print_first(("KEY", "TASK", "STATUS", prose("WHY")), left)

@@ -32,7 +32,18 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded, ConfigError, GotSurgeError
-from gotsurge_async.ledger import DOUBTFUL, Ledger, LedgerError, LedgerUnusable, Mode, Run, RunHeld, RunInfo, RunLost
+from gotsurge_async.ledger import (
+    DOUBTFUL,
+    Counts,
+    Ledger,
+    LedgerError,
+    LedgerUnusable,
+    Mode,
+    Run,
+    RunHeld,
+    RunInfo,
+    RunLost,
+)
 from gotsurge_async.push.brakes import Brakes
 from gotsurge_async.push.load import LEFT_OUT
 from gotsurge_async.push.push import Push, Sent
@@ -139,7 +150,8 @@ class Sending:
         self._begun = run
         self._interrupts.on_stop = push.stop
         async with run:
-            sent = await publish(ledger, push, run)
+            is_stopped = self._interrupts.code is not None  # while tasks were changed: no worker may begin
+            sent = Sent(interrupted=True) if is_stopped else await publish(ledger, push, run)
             if sent is not None:
                 return await self._end(gs, ledger, run, sent, 0.0)
         published = f"run {run.id}: {number_of(waiting, 'order is', 'orders are')} put up for workers"
@@ -201,13 +213,7 @@ class Sending:
 
     async def _ledger_failed(self, ledger: Ledger, run: Run, error: LedgerError) -> Failure:
         """The failure with the ledger's data about orders in flight; all are in doubt if it cannot be trusted."""
-        counts = None
-        damaged = isinstance(error, LedgerUnusable) and error.lasts
-        # A run that another process has taken over is that one's, and so is what is in flight of it.
-        if not damaged and not isinstance(error, RunLost):
-            with suppress(LedgerError, TimeoutError):
-                async with asyncio.timeout(READ_SECONDS):
-                    counts = await ledger.counts(run.id)
+        counts = await counts_after(error, ledger, run.id)
         code, what = Exit.IN_DOUBT, "the orders that were in flight are in doubt"
         if counts is not None:
             in_doubt = counts.of(DOUBTFUL)
@@ -264,14 +270,12 @@ class Sending:
         return Standing(info=run.info, counts=counts, ledger=options.ledger, out=options.out, **more)
 
     def _exit_code(self, summary: Summary, stopped_by: GotSurgeError | None, results_failed: bool) -> Exit:
-        """The code of the worst event: an interrupt, then doubt, then missing result files, then an error that a person
-        must mend, then refusals."""
+        """The code of the worst event: an interrupt, then doubt, then an error that a person must mend, then refusals;
+        missing result files only if everything was sent."""
         if self._interrupts.code is not None:
             return self._interrupts.code
         if summary.in_doubt or (self.replaced and self.replaced.unknown):
             return Exit.IN_DOUBT
-        if results_failed:
-            return Exit.RESULTS_FAILED
         if stopped_by is not None:
             has_code = stops_all(stopped_by) or is_unreachable(stopped_by)
             return exit_code_of(stopped_by) if has_code else Exit.STOPPED
@@ -279,7 +283,9 @@ class Sending:
             return Exit.STOPPED
         if summary.refused or summary.cancelled:
             return Exit.REFUSED
-        return Exit.CHANGED if summary.changed else Exit.CREATED
+        if summary.changed:
+            return Exit.CHANGED
+        return Exit.RESULTS_FAILED if results_failed else Exit.CREATED
 
     def say(self, text: str) -> None:
         """Print a line on stderr, above the bar if there is one."""
@@ -295,6 +301,17 @@ class Sending:
 def _how_it_ended(ledger: Ledger, run: Run) -> str:
     commands = " and ".join(f"gotsurge {word} {run.id} --ledger {ledger.path}" for word in ("status", "results"))
     return f"how it ended say {commands}"
+
+
+async def counts_after(error: LedgerError, ledger: Ledger, run_id: str) -> Counts | None:
+    """The counts of a run whose ledger failed in the middle; None if they cannot be read, or not be trusted."""
+    damaged = isinstance(error, LedgerUnusable) and error.lasts
+    # A run that another process has taken over is that one's, and so is what is in flight of it.
+    if not damaged and not isinstance(error, RunLost):
+        with suppress(LedgerError, TimeoutError):
+            async with asyncio.timeout(READ_SECONDS):
+                return await ledger.counts(run_id)
+    return None
 
 
 # --- the report ------------------------------------------------------------------------------------------------------

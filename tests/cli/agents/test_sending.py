@@ -10,9 +10,9 @@ import pytest
 from gotsurge_async.cli.agents import sending, tools
 from gotsurge_async.cli.agents.sending import Ran, run_command
 from gotsurge_async.cli.shared.exits import Exit
-from gotsurge_async.errors import UsageError
+from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.simulator import Fault
-from tests.support.commands import write_orders
+from tests.support.commands import Shell, write_orders
 
 from .kit import Office, order
 
@@ -43,6 +43,31 @@ async def test_only_what_left_nothing_open_is_done(office: Office, monkeypatch: 
     still = "sending" if code in (Exit.HELD, -9) else "failed"
     assert state == ("done" if code in (Exit.CREATED, Exit.RESULTS_FAILED) else still)
     assert again["state"] == ("proposed" if state == "failed" else state)
+
+
+async def test_a_push_that_sent_a_part_is_not_done_if_its_result_files_are_lost(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest may be proposed again; once everything is sent, lost result files leave nothing open."""
+
+    async def full(*_: object, **__: object) -> None:
+        raise ConfigError("cannot write the result files in the folder out (No space left on device)")
+
+    monkeypatch.setattr("gotsurge_async.cli.shared.sending.write_results", full)
+    write_orders(office.folder / "orders.csv", range(30))
+    forbidden = Fault(operation="tasks.create", when="before", kind="status", status=403, after_calls=1)
+    office.simulator.order_fault(forbidden)
+    async with office.agent() as agent:
+        made = await agent.propose("push_table", file="orders.csv")
+        sent = await office.approve(made["proposal"])
+        document = msgspec.json.decode(sent.outcome or "")
+        assert (sent.state, sent.exit_code, document["created"] < 30) == ("failed", Exit.SIGN_IN, True)
+        office.simulator.clear_faults()
+        again = await agent.propose("push_table", file="orders.csv")
+        assert again["state"] == "proposed"
+        sent = await office.approve(again["proposal"])
+    assert (sent.state, sent.exit_code) == ("done", Exit.RESULTS_FAILED)
+    assert office.simulator.audit()["tasks"] == 30
 
 
 async def test_another_sender_ends_only_its_own_sending(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +118,17 @@ async def test_a_cancel_that_failed_may_be_proposed_again(office: Office) -> Non
             made = await agent.propose("cancel_order", task="none-such", reason="The ship sailed")
             assert (made["state"], made["proposal"].endswith("-2")) == ("proposed", number == 2)
             assert (await office.approve(made["proposal"])).state == "failed"
+
+
+async def test_an_undo_of_an_order_that_another_run_has_is_not_done(office: Office, shell: Shell) -> None:
+    """Its outcome names that run, in which the order is live."""
+    _, first = await asyncio.to_thread(shell.push, "A")
+    _, second = await asyncio.to_thread(shell.push, "A", "B")
+    async with office.agent() as agent:
+        made = await agent.propose("undo_run", run=second["run"], keys=["A"], reason="The ship sailed")
+        undone = await office.approve(made["proposal"])
+    (order,) = msgspec.json.decode(undone.outcome or "")["elsewhere"]
+    assert (undone.state, undone.exit_code, order["run"]) == ("failed", Exit.REFUSED, first["run"])
 
 
 async def test_the_next_step_after_a_mapped_push_names_the_map(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:

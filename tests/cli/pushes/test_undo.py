@@ -3,11 +3,13 @@
 import asyncio
 import shlex
 import signal
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 import pytest
 
-from gotsurge_async.bulk import Undo
+from gotsurge_async.bulk import Ledger, OrderState, Run, Undo
+from gotsurge_async.ledger import LedgerUnusable, OrderOutcome
 from gotsurge_async.simulator import Fault, Simulator
 from tests.support.commands import Shell, finish, gotsurge, local, start, write_orders
 from tests.support.terminal import at_a_terminal
@@ -29,6 +31,40 @@ def test_an_undo_cancels_and_tells(shell: Shell) -> None:
     assert f"D\t{task_id}\taccepted" in late.stdout
     document = shell.document(shell.call("undo", summary["run"], "--json"))
     assert (len(document["already_cancelled"]), len(document["too_late"]), document["stopped_by"]) == (1, 1, None)
+
+
+def test_an_order_of_another_run_is_not_called_cancelled(shell: Shell) -> None:
+    """Named by its key it is exit 1, with the command that undoes it; without --key it is only mentioned."""
+    _, first = shell.push("A b", "B")
+    _, second = shell.push("A b", "B", "C")
+    named = shell.call("undo", second["run"], "--key", "A b", "--key", "C")
+    assert named.exit_code == 1
+    assert named.stdout.startswith(f"run {second['run']}: 1 cancelled, 1 in other runs\n")
+    assert f"it is created in run {first['run']}" in named.stdout
+    (step,) = (line for line in named.stderr.splitlines() if "gotsurge undo" in line)
+    words = shlex.split(step.partition(": ")[2])
+    assert (words[:3], words[-2:]) == (["gotsurge", "undo", first["run"]], ["--key", "A b"])
+    whole = shell.call("undo", second["run"])
+    assert (whole.exit_code, f"2 orders are in other runs, and not cancelled: {first['run']} (2)" in whole.stderr) == (
+        0,
+        True,
+    )
+    assert len(shell.document(shell.call("undo", second["run"], "--json"))["elsewhere"]) == 2
+    done = shell.run(*words[1:])
+    assert (done.exit_code, done.stdout) == (0, f"run {first['run']}: 1 cancelled\n")
+
+
+@pytest.mark.usefixtures("at_once")
+def test_an_order_that_waits_in_another_run_is_not_called_cancelled(shell: Shell) -> None:
+    """That run would send it: its status is the next command, since an undo leaves what waits."""
+    shell.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=401))
+    _, first = shell.push("A")
+    _, second = shell.push("A")
+    shell.simulator.clear_faults()
+    done = shell.call("undo", first["run"], "--key", "A", "--json")
+    document = shell.document(done)
+    assert (done.exit_code, document["elsewhere"][0]["state"]) == (1, "pending")
+    assert [command.split()[:3] for command in document["next"]] == [["gotsurge", "status", second["run"]]]
 
 
 @pytest.mark.usefixtures("at_once")
@@ -125,6 +161,48 @@ def test_an_interrupted_undo_is_to_be_given_again(
     typed = shlex.split(again)
     assert typed[:3] == ["gotsurge", "undo", run_id]
     assert sorted(typed[3:]) == sorted(map(str, (*words, *shell.place, *shell.ledger)))
+
+
+@pytest.mark.parametrize(
+    ("failing", "unreadable", "code", "words"),
+    [
+        (OrderState.CANCELLED, False, 3, "cancelled so far: 0, in doubt: 1"),
+        (OrderState.CANCELLED, True, 3, "the orders that were in flight are in doubt"),
+        (OrderState.CANCELLING, False, 1, "cancelled so far: 1, in doubt: 0"),
+    ],
+)
+def test_a_ledger_that_fails_in_an_undo_is_reported_with_what_was_cancelled(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, failing: OrderState, unreadable: bool, code: int, words: str
+) -> None:
+    """Its disk is full when the cancel of B is to be recorded: the same undo continues, and never a resume."""
+    _, summary = shell.push("A", "B", "C")
+    run_id, record = summary["run"], Run.record
+    if failing is OrderState.CANCELLING:
+        shell.call("undo", run_id, "--key", "A")
+
+    async def fail(*_: object) -> None:
+        raise LedgerUnusable("the disk is full", "E503", path="ledger.db")
+
+    def fails(run: Run, outcomes: Sequence[OrderOutcome]) -> Awaitable[None]:
+        if outcomes[0].state is not failing:
+            return record(run, outcomes)
+        if unreadable:
+            monkeypatch.setattr(Ledger, "counts", fail)
+        return fail()
+
+    with monkeypatch.context() as full:
+        full.setattr(Run, "record", fails)
+        done = shell.call("undo", run_id, "--concurrency", "1", "--json")
+    monkeypatch.undo()
+    document = shell.document(done)
+    assert (done.exit_code, document["exit"], document["run"]) == (code, code, run_id)
+    unfinished = f"the undo of run {run_id} was interrupted: {words}; do not resume the run"
+    assert document["error"] == f"ledger ledger.db: the disk is full\n{unfinished}"
+    (again,) = document["next"]
+    assert document["explain"] == ["E503", "E115"]
+    assert (again.split()[:3], "resume" in again) == (["gotsurge", "undo", run_id], False)
+    ended = shell.run(*again.split()[1:])
+    assert (ended.exit_code, "cancelled" in ended.stdout) == (0, True), ended.output
 
 
 @pytest.mark.usefixtures("at_once")

@@ -70,6 +70,41 @@ def test_what_goes_on_with_a_run_tries_it_too(shell: Shell, command: str) -> Non
     assert len(shell.document(shell.on_ledger("runs", "--json"))) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "words", "price", "code"),
+    [
+        (None, (), "48.50", 9),
+        (422, (), "48.50", 1),
+        (403, (), "48.50", 4),
+        (None, ("--max-spend", "SGD 50", "--batch-size", "1"), "48.50", 5),
+        (None, (), "77.00", 7),
+    ],
+)
+def test_lost_result_files_hide_no_order_that_was_not_sent(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, status: int | None, words: tuple[str, ...], price: str, code: int
+) -> None:
+    """Exit 9 says that everything was sent; else the code is that of the orders, and the error has both."""
+    shell.push("OLD")
+    if status is not None:
+        shell.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=status))
+
+    async def full(*_: object, **__: object) -> None:
+        raise ConfigError("cannot write the result files in the folder out (No space left on device)", "E109")
+
+    monkeypatch.setattr("gotsurge_async.cli.shared.sending.write_results", full)
+    file = write_orders(shell.folder / "orders.csv", ["OLD", "A", "B"])
+    header, old, *rest = file.read_text().splitlines()
+    file.write_text("\n".join([header, old.replace("48.50", price), *rest]))
+    options = [*shell.place, *shell.ledger, "--out", shell.folder / "out", *words]
+    done = shell.run("push", file, *options, "--json", "--quiet")
+    document = shell.document(done)
+    assert (done.exit_code, document["exit"]) == (code, code), done.output
+    assert (document["created"] == 2) == (code in (7, 9))
+    assert "cannot write the result files" in document["error"]
+    assert "cannot write the result files" in done.stderr
+    assert document["next"][0].startswith(f"gotsurge results {document['run']} ")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", [False, True])
 async def test_a_folder_that_fails_after_sending_is_reported(tmp_path: Path, lost: bool) -> None:
