@@ -119,7 +119,8 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
 
     One that is cancelled already counts as done. Exit code 1: it is too late, and the message says where the task
     stands. If the ledger has an order with this task, the order is taken back as by gotsurge undo, and the ledger
-    records it, unless a push or a desk has its run at the moment: then gotsurge audit --repair records it later.
+    records it, unless a push or a desk has its run at the moment: then gotsurge audit --repair records it later. Of an
+    archived order it records nothing: the key of the order stays taken.
     """
     if not yes and at_a_terminal() and not confirmed(f"Cancel task {task_id} ({target.environment})?"):
         raise Failure(Coded("nothing was cancelled", "E112"), Exit.USAGE)
@@ -143,6 +144,9 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
 
     message = call(target, work)
     print_one(message, shown(message.message) or "cancelled")
+    if info is not None and info.archived_in is not None:
+        say(f"its order is in run {info.id}, which is archived: the ledger cannot record this, and its key stays taken")
+        say("if it is still to be delivered, push it with another tracking id")
     return None
 
 
