@@ -302,7 +302,7 @@ class Kind(StrEnum):
     IN_DOUBT = "in_doubt"
     """No answer proves whether the order was created, or an effect of it is still open."""
     CHANGING = "changing"
-    """An update of its task was not answered: it is unknown which fields it has changed."""
+    """It is unknown which fields an update of its task has changed."""
     UNREADABLE = "unreadable"
     """The task cannot be read by this account: that proves nothing."""
     FILE = "file"
@@ -361,7 +361,7 @@ def verdict_of(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind
         for name, (mine, theirs) in differing.items()
     ]
     if fields := uncertain_fields(row.payload):
-        return Kind.CHANGING, "; ".join([f"an update of {', '.join(fields)} was not answered", *words])
+        return Kind.CHANGING, "; ".join([f"an update may have changed {', '.join(fields)}", *words])
     return (Kind.CHANGED, "; ".join(words)) if words else None
 
 

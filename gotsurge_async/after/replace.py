@@ -1,7 +1,7 @@
 """Updating the tasks of orders that were changed after they had been pushed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,15 +23,9 @@ from gotsurge_async.errors import (
     UsageError,
 )
 from gotsurge_async.ledger import IllegalTransition, OrderState, Rival, Run
+from gotsurge_async.models.answers import Task
 from gotsurge_async.models.tasks import Order, TaskChanges
-from gotsurge_async.push.changes import (
-    UNCERTAIN,
-    changed_orders,
-    differing,
-    differing_fields,
-    uncertain_fields,
-    why_changed,
-)
+from gotsurge_async.push.changes import UNCERTAIN, changed_orders, differing_fields, uncertain_fields, why_changed
 from gotsurge_async.resources.converging import shows
 from gotsurge_async.system import shell
 
@@ -131,31 +125,53 @@ async def _replace(gs: "GotSurge", run: Run, rival: Rival) -> str:
         return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
     order = codec.parse(rival.payload, Order)
     changes: Any = {name: getattr(order, name) for name in ("price" if name == "currency" else name for name in fields)}
-    certain = _certain(rival.other_payload, fields)
-    await uninterrupted(run.note_text(rival, certain, f"its task may have been changed by run {run.id}"))
+
+    def doubt(payload: bytes) -> bytes:
+        return _doubtful(payload, fields, run.id)
+
+    why = f"its task may have been changed by run {run.id}"
+    noted = await uninterrupted(run.note_text(rival, doubt(rival.other_payload), why))
+    if noted is None:
+        return "another push is changing its task, or has changed it: push this again"
     try:
         changed = await gs.platform.tasks.update(task, **changes)
     except OutcomeUnknown:
         raise
     except asyncio.CancelledError:
-        reason = why_changed(rival.other_run, differing(rival.payload, certain), certain)
+        reason = why_changed(noted.other_run, differing_fields(noted), noted.other_payload)
         await uninterrupted(run.note_changed([(rival.id, reason)]))
         raise
     except GotSurgeError:
-        await uninterrupted(run.note_text(rival, rival.other_payload, ""))
+        # Left as it is if another push has changed it meanwhile: that push knows more.
+        await uninterrupted(run.note_text(noted, rival.other_payload, ""))
         raise
+    return await _record(run, noted, changed, fields, doubt)
+
+
+async def _record(
+    run: Run, rival: Rival, changed: Task, fields: Collection[str], doubt: Callable[[bytes], bytes]
+) -> str:
+    """Record that a task was changed; returns the reason why it was not recorded, or ""."""
     wanted = {name: value for name, value in msgspec.json.decode(rival.payload).items() if name in fields}
     if not shows(codec.unstructure(changed), wanted):
-        raise OutcomeUnknown("GotSurge accepted the update, but the task does not show it", "E412")
+        why = "GotSurge accepted the update, but the task does not show it"
+        raise OutcomeUnknown(why, "E412", operation=PLATFORM_TASKS_UPDATE.name)
     try:
-        await uninterrupted(run.replace(rival, changed.current_status))
+        replaced = await uninterrupted(run.replace(rival, changed.current_status, doubt=doubt))
     except IllegalTransition:
         return f"its order was taken back meanwhile: see gotsurge status {rival.other_run}"
+    if not replaced:
+        why = "GotSurge accepted the update, but another push was changing the task too"
+        raise OutcomeUnknown(why, "E412", operation=PLATFORM_TASKS_UPDATE.name)
     return ""
 
 
-def _certain(payload: bytes, fields: Iterable[str]) -> bytes:
-    """An order whose task is being changed: its other fields, and the names of the fields that are uncertain."""
+def _doubtful(payload: bytes, fields: Iterable[str], run_id: str) -> bytes:
+    """An order whose task is being changed: its other fields, and the names of the fields that are uncertain.
+
+    With the run that changes them, so that no two runs note the same text, and each sees whether another one noted its.
+    """
+    uncertain = dict.fromkeys(sorted({*fields, *uncertain_fields(payload)}), run_id)
     order = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
-    named = {name: value for name, value in order.items() if name not in fields}
-    return msgspec.json.encode({**named, UNCERTAIN: sorted(fields)})
+    named = {name: value for name, value in order.items() if name not in uncertain}
+    return msgspec.json.encode({**named, UNCERTAIN: uncertain})

@@ -1,6 +1,6 @@
 """Undoing a run: orders that no driver has taken are cancelled, and the others are listed."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -165,6 +165,20 @@ class Undo:
             await uninterrupted(run.finish(withdraw=True))
             return undone
 
+    async def record_draft(self, run_id: str, task_id: str) -> None:
+        """Record that an unused draft of a run was cancelled, if a read of it shows this.
+
+        Raises:
+            RunHeld: another process has the run.
+            CallError: the draft could not be read.
+            LedgerError: the ledger fails.
+        """
+        async with await self.ledger.hold(run_id) as run:
+            if (await task_reader(self.gs, run.info.mode)(task_id)).current_status == TaskStatus.CANCELLED:
+                orders = [row.id async for row in run.rows((OrderState.REFUSED,)) if row.task_id == task_id]
+                job = _Job("", task_id, Names(), None, draft=True, refused=next(iter(orders), None))
+                await uninterrupted(_record_cancelled(run, job, ""))
+
     async def _undo(self, run: Run, reason: str, *, drafts: bool, keys: frozenset[str] | None) -> Undone:
         names = ("cancelled", "already_cancelled", "too_late", "failed", "drafts")
         lists: dict[str, list[UndoneOrder]] = {name: [] for name in names}
@@ -250,21 +264,36 @@ class Undo:
             try:
                 for unnoted, other in await note_unused_drafts(self.gs, self.ledger, run, lost):
                     if keys is None or unnoted.key in keys:
-                        why = f"it may be of an order in flight in run {other}: repeat the undo when that has ended"
-                        failed.append(UndoneOrder(key=unnoted.key, task_id=unnoted.task_id, error=why))
+                        failed.append(UndoneOrder(key=unnoted.key, task_id=unnoted.task_id, error=_in_flight(other)))
             except (CallError, SignInNeeded) as error:  # what is known is cancelled all the same
                 stoppers.append(error)
         unused = await self.ledger.unused_drafts(run.id)
         left = [each for each in unused if not each.cancelled and (keys is None or each.key in keys)]
         wanted = {each.key for each in left}
-        named = {row.key: names_of(row, run.path) async for row in run.rows() if row.key in wanted} if wanted else {}
+        rows = {row.key: row async for row in run.rows() if row.key in wanted} if wanted else {}
+        # In direct mode it is the task of an order that was not created, says a person, and no draft.
+        is_two_phase = run.info.mode is Mode.TWO_PHASE
+        refused = {row.task_id: row.id for row in rows.values() if row.state is OrderState.REFUSED and is_two_phase}
         for start in range(0, len(left), _CHECKED):
             block = left[start : start + _CHECKED]
-            # Another run may have recorded a draft since it was noted: the query reads all orders.
-            recorded = await run.recorded([each.task_id for each in block])
+            # Another run may have recorded a draft since it was noted or refused: the query reads all orders.
+            recorded = await self.ledger.recorded(run.info.environment, [each.task_id for each in block])
+            drafting = await self._drafting(run, [each.key for each in block if each.task_id in refused])
             for each in block:
-                if each.task_id not in recorded:
-                    yield _Job(each.key, each.task_id, named.get(each.key, Names()), None, draft=True)
+                order, later = refused.get(each.task_id), drafting.get(each.key)
+                if order is not None and later is not None:
+                    failed.append(UndoneOrder(key=each.key, task_id=each.task_id, error=_in_flight(later)))
+                elif recorded.get(each.task_id, order) == order:
+                    names = names_of(rows[each.key], run.path) if each.key in rows else Names()
+                    yield _Job(each.key, each.task_id, names, None, draft=True, refused=order)
+
+    async def _drafting(self, run: Run, keys: Sequence[str]) -> dict[str, str]:
+        """The keys that an order being drafted has by now, each with its run.
+
+        The answer to its create may name the draft of the refused order.
+        """
+        owners = await self.ledger.known(run.info.environment, keys) if keys else {}
+        return {key: owner.run.id for key, owner in owners.items() if owner.row.state is OrderState.DRAFTING}
 
     async def _cancel(self, run: Run, job: "_Job", reason: str) -> tuple[str, UndoneOrder]:
         """Cancel one task, and record the result; returns the name of its list in `Undone`.
@@ -307,6 +336,10 @@ class Undo:
             raise
         await uninterrupted(_record_cancelled(run, job, "taken back"))
         return "cancelled", structs.replace(order, status=TaskStatus.CANCELLED)
+
+
+def _in_flight(other: str) -> str:
+    return f"it may be of an order in flight in run {other}: repeat the undo when that has ended"
 
 
 _BEING_CANCELLED = "it is being taken back, and may be cancelled"
@@ -362,8 +395,9 @@ class _Job:
     """A task that must be cancelled.
 
     Attributes:
-        row: the order that it is recorded for; None for a draft that no order has.
+        row: the order that it is recorded for; None for a draft that no order has, or a refused one.
         draft: whether it was never broadcast.
+        refused: the id of the refused order that it is recorded for.
         in_doubt: whether the ledger has its order in doubt.
         status: the status that the last read showed.
     """
@@ -373,6 +407,7 @@ class _Job:
     names: Names
     row: OrderRow | None
     draft: bool
+    refused: int | None = None
     in_doubt: bool = False
     status: str | None = None
 
@@ -399,7 +434,9 @@ async def _check_cancelled(read: Callable[[], Awaitable[Task]]) -> None:
 
 
 async def _record_cancelled(run: Run, job: _Job, how: str) -> None:
-    if job.row is None:
-        await run.unused_cancelled([job.task_id])
-    else:
+    if job.row is not None:
         await run.record([OrderOutcome(job.row.id, OrderState.CANCELLED, status=TaskStatus.CANCELLED, error=how)])
+    elif job.refused is not None:  # its key is free already
+        await run.remark([Remark(job.refused, OrderState.REFUSED, status=TaskStatus.CANCELLED)])
+    else:
+        await run.unused_cancelled([job.task_id])

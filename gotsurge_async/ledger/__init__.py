@@ -26,7 +26,7 @@ from gotsurge_async.ledger.errors import TaskTaken as TaskTaken
 from gotsurge_async.ledger.ledger import Ledger as Ledger
 from gotsurge_async.ledger.run import Run as Run
 from gotsurge_async.ledger.sql.joining import Recorded as Recorded
-from gotsurge_async.ledger.sql.notes import Rival as Rival
+from gotsurge_async.ledger.sql.pages import Rival as Rival
 from gotsurge_async.ledger.states import CLAIMED as CLAIMED
 from gotsurge_async.ledger.states import DOUBTFUL as DOUBTFUL
 from gotsurge_async.ledger.states import FREE as FREE

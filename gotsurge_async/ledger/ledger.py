@@ -37,6 +37,7 @@ from gotsurge_async.ledger.states import (
 from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.ledger.upkeep.check import Size, size
 from gotsurge_async.ledger.upkeep.counter import Identity, identity_of, refuse_older
+from gotsurge_async.models.tasks import TaskStatus
 
 if TYPE_CHECKING:
     from gotsurge_async.ledger.proposals import Proposals
@@ -270,6 +271,17 @@ class Ledger(Store):
                 return runs.by_number(db, [chunk.run])[chunk.run].id, chunk.metas[place].key
         return None
 
+    @reads
+    def draft_or_archived(self, db: Database, environment: str, task_id: str) -> RunInfo | None:
+        """The run of an unused draft, or of an archived order that has its key; the query reads all orders."""
+        numbers = [number for (number,) in db.rows("runs_of_unused", ids=db.listed([task_id]))]
+        for number in marks.recorded(db, environment, [task_id]).get(task_id, ()):
+            chunk, place = load(db, [number // PLACES], bodies=True)[number // PLACES], number % PLACES
+            if chunk.state(place) in ({OrderState.REFUSED} if chunk.metas else LIVE):
+                numbers.append(chunk.run)
+        infos = runs.by_number(db, numbers).values()
+        return next((info for info in infos if info.environment == environment), None)
+
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
         """The runs, at most ``limit``, newest first: in the order in which they were begun, whatever the clock was."""
         return await self.read(runs.newest, limit)
@@ -360,18 +372,29 @@ class Ledger(Store):
 
     @reads
     def unused_drafts(self, db: Database, run_id: str) -> list[UnusedDraft]:
-        """The drafts of a run that will never be broadcast: noted ones, and those of refused orders."""
-        number = runs.one(db, run_id).number
-        noted = db.rows("unused_drafts", run=number)
+        """The drafts of a run that will never be broadcast: noted ones, and those of refused orders.
+
+        Left out is the draft of a refused order that a later order of its key has.
+        """
+        info = runs.one(db, run_id)
+        noted = db.rows("unused_drafts", run=info.number)
         known = {task_id for task_id, *_ in noted}
         drafts = [UnusedDraft(key, task_id, cancelled_at is not None) for task_id, key, _, cancelled_at in noted]
-        for page in each_page(db, number, (OrderState.REFUSED,), bodies=True):
-            drafts += [
-                UnusedDraft(chunk.metas[place].key, chunk.tasks[place][0], cancelled=False)
+        for page in each_page(db, info.number, (OrderState.REFUSED,), bodies=True):
+            refused = [
+                UnusedDraft(
+                    chunk.metas[place].key,
+                    chunk.tasks[place][0],
+                    cancelled=chunk.status(place) == TaskStatus.CANCELLED,
+                )
                 for chunk in page.values()
                 for place in chunk.places((OrderState.REFUSED,))
                 if chunk.metas and place in chunk.tasks and chunk.tasks[place][0] not in known
             ]
+            keys = [draft.key for draft in refused]
+            owners = pages.owners_of_keys(db, info.environment, keys, unless={}) if keys else {}
+            used = {owner.task_id for owner in owners.values() if owner.live}
+            drafts += [draft for draft in refused if draft.task_id not in used]
         return drafts
 
     @reads

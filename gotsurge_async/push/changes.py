@@ -14,7 +14,7 @@ from gotsurge_async.ledger.errors import unreadable
 _NOT_COMPARED = frozenset({"client_time_utc"})
 """Fields that are no part of the delivery: the time at which a table was made."""
 UNCERTAIN = "gotsurge_async:uncertain"
-"""A key in the text of an order whose task is being changed: the fields that may have been changed already."""
+"""A key in the text of an order whose task is being changed: the fields, each with the run that changes it."""
 _BLOCK = 500
 
 
@@ -33,8 +33,7 @@ def uncertain_fields(payload: bytes) -> Sequence[str]:
     """The fields of an order that an update of its task may have changed."""
     if UNCERTAIN.encode() not in payload:
         return ()
-    fields: list[str] = msgspec.json.decode(payload).get(UNCERTAIN, [])
-    return fields
+    return list(msgspec.json.decode(payload).get(UNCERTAIN, ()))
 
 
 def _differing(mine: Any, theirs: Any, path: str | None = None) -> Iterator[str]:
@@ -88,7 +87,7 @@ def why_changed(run_id: str, fields: Sequence[str], theirs: bytes) -> str:
     uncertain = uncertain_fields(theirs)
     certain = ", ".join(field for field in fields if field not in uncertain)
     parts = [f"differs from what was sent: {certain}"] if certain else []
-    parts += [f"an update was not answered: {', '.join(uncertain)}"] if uncertain else []
+    parts += [f"an update may have changed: {', '.join(uncertain)}"] if uncertain else []
     return f"pushed by run {run_id}, and {'; '.join(parts)}"
 
 

@@ -16,7 +16,7 @@ from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.codec.given import Faulty, OrderLike, each_as_read
 from gotsurge_async.errors import Coded, GotSurgeError, InvalidData, Problem, UsageError, code_of
-from gotsurge_async.ledger import Admission, Ledger, Mode, NewOrder, OrderRow, OrderState, Run
+from gotsurge_async.ledger import UNDO, Admission, Ledger, Mode, NewOrder, OrderRow, OrderState, Run
 from gotsurge_async.ledger.errors import reading_payload
 from gotsurge_async.ledger.sql.admission import NO_EVIDENCE, Evidence
 from gotsurge_async.ledger.sql.runs import refuse_archived
@@ -287,13 +287,15 @@ async def load_refused(ledger: Ledger, run_id: str) -> tuple[Run, Admission]:
     if not (await ledger.counts(run_id))[OrderState.REFUSED]:
         raise UsageError(f"run {run_id} has no refused orders: there is nothing to retry", "E605")
     chunk = old.options.get("batch_size") or CHUNK
+    # Of the new run nothing was left out, nor undone.
+    options = {name: value for name, value in old.options.items() if name not in (LEFT_OUT, UNDO)}
     run = await ledger.begin(
         environment=old.environment,
         mode=old.mode,
         source=old.source,
         source_sha256=old.source_sha256,
         columns=old.columns,
-        options={**old.options, "retry_of": run_id},
+        options={**options, "retry_of": run_id},
         chunk=chunk,
         compact=bool(old.options.get("compact")),
     )

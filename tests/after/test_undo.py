@@ -10,7 +10,7 @@ from gotsurge_async.errors import OutcomeUnknown, Unauthorized, UsageError
 from gotsurge_async.ledger import OrderOutcome, RunHeld, RunState
 from gotsurge_async.simulator import Fault
 from tests.support.orders import order, orders
-from tests.support.pushes import place
+from tests.support.pushes import Place, place
 
 
 @pytest.mark.parametrize(("account", "mode"), [("plain", Mode.DIRECT), ("platform", Mode.TWO_PHASE)])
@@ -197,6 +197,54 @@ async def test_no_draft_whose_answer_is_on_its_way_is_cancelled(tmp_path: Path) 
         assert await here.states(later.id) == {"B": OrderState.CREATED}
         undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
         assert (undone.drafts, undone.failed, undone.ended) == ((), (), True)
+
+
+async def _refused(here: Place) -> tuple[str, str]:
+    """A run whose order was refused after its draft was recorded; and that draft."""
+    here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=422))
+    run_id = await here.push(orders(1), mode=Mode.TWO_PHASE)
+    here.simulator.clear_faults()
+    assert await here.states(run_id) == {"T-0": OrderState.REFUSED}
+    return run_id, (await here.tasks(run_id))["T-0"]
+
+
+async def test_the_draft_of_a_refused_order_is_cancelled(tmp_path: Path) -> None:
+    """It is counted until then, and not afterwards; the order stays refused, and its key is free."""
+    async with place(tmp_path) as here:
+        run_id, draft = await _refused(here)
+        undone = await Undo(here.gs, here.ledger).undo(run_id)
+        assert (undone.drafts, undone.unused_drafts) == ((), 1)
+        undone = await Undo(here.gs, here.ledger).undo(run_id, drafts=True)
+        assert ([each.task_id for each in undone.drafts], undone.unused_drafts) == ([draft], 0)
+        assert (await here.gs.platform.tasks.get(draft)).current_status == "cancelled"
+        assert [each.cancelled for each in await here.ledger.unused_drafts(run_id)] == [True]
+        assert await here.states(run_id) == {"T-0": OrderState.REFUSED}
+        again = await Undo(here.gs, here.ledger).undo(run_id, drafts=True)
+        assert (again.drafts, again.failed, again.unused_drafts) == ((), (), 0)
+        later = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        assert await here.states(later) == {"T-0": OrderState.CREATED}
+
+
+async def test_the_draft_of_a_refused_order_is_left_to_a_later_run(tmp_path: Path) -> None:
+    """The answer to the next create of its key may name it: from before that answer on it is not cancelled."""
+    async with place(tmp_path) as here:
+        earlier, draft = await _refused(here)
+        push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
+        async with (await push.load_orders(orders(1)))[0] as later:
+            await later.start()
+            (mine,) = await later.claim([each.id async for page in later.pending() for each in page])
+            undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
+            ((key, task_id, why),) = [(each.key, each.task_id, each.error) for each in undone.failed]
+            assert (key, task_id, later.id in why, undone.drafts) == ("T-0", draft, True, ())
+            await later.record([OrderOutcome(mine, OrderState.DRAFTED, draft)])
+            undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
+            assert (undone.failed, undone.drafts, undone.unused_drafts) == ((), (), 0)
+        async with await here.ledger.hold(later.id) as held:
+            await push.send(held)
+        assert await here.states(later.id) == {"T-0": OrderState.CREATED}
+        undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
+        assert (undone.failed, undone.drafts, undone.too_late) == ((), (), ())
+        assert (await here.gs.platform.tasks.get(draft)).current_status == "broadcasting"
 
 
 async def test_what_went_out_is_not_cancelled_as_an_unused_draft(tmp_path: Path) -> None:

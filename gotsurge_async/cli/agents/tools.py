@@ -276,7 +276,8 @@ async def sum_up(bounds: Bounds, given: Arguments, request: Request) -> Summary:
             return await _creation(bounds, given, request)
         case "cancel_order":
             known = await bounds.ledger.order_with(place, given["task"])
-            order = "the ledger has no such task" if known is None else f"order {known[1]} of run {known[0]}"
+            unknown = "no order that the ledger can change has it"
+            order = unknown if known is None else f"order {known[1]} of run {known[0]}"
             first = f"Cancel task {given['task']} in {place}: {order}"
         case "undo_run":
             info, counts = await bounds.ledger.run(given["run"]), await bounds.ledger.counts(given["run"])

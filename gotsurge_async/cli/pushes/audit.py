@@ -107,7 +107,7 @@ def audit(
 
     \b
     Exit codes:
-      0 the ledger and GotSurge agree, or all was repaired
+      0 nothing that was compared differs, or all was repaired
       2 wrong usage                    4 sign-in failed
       3 something differs, or is in doubt
       5 --max-reads was reached, and nothing differs so far
@@ -305,7 +305,9 @@ def _show(report: Report) -> None:
     numbers = Counter(finding.kind for finding in findings)
     if findings or not audit.incomplete:
         words = counted({kind.replace("_", " "): numbers[kind] for kind in Kind})
-        click.echo(words or "the ledger and GotSurge agree")
+        archived = sum(run.archived_in is not None for run in report.runs.values())
+        runs = f"{number_of(archived, 'archived run')} {verb(archived, 'was', 'were')}"
+        click.echo(words or (f"nothing differs; {runs} not compared" if archived else "the ledger and GotSurge agree"))
     rows = [(finding.kind, finding.run, finding.key, finding.details) for finding in findings]
     print_first(("WHAT", "RUN", "KEY", prose("WHY")), rows)
     if audit.incomplete:

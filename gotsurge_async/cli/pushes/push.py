@@ -67,7 +67,7 @@ from gotsurge_async.push.plan import Plan, check_plan, held_to, make_plan
 from gotsurge_async.push.push import Push
 from gotsurge_async.system import loops
 from gotsurge_async.tables import STDIN, Source, SourceOptions
-from gotsurge_async.tables.checks.words import number_of
+from gotsurge_async.tables.checks.words import number_of, verb
 from gotsurge_async.tables.source import Left
 
 SHOWN_WARNINGS = 10

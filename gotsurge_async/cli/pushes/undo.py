@@ -23,7 +23,7 @@ from gotsurge_async.errors import Coded
 from gotsurge_async.ledger import DOUBTFUL, PUSHED, Counts, Ledger, LedgerError, OrderState, RunHeld, RunInfo
 from gotsurge_async.ledger.states import in_words
 from gotsurge_async.system import loops, shell
-from gotsurge_async.tables.checks.words import number_of
+from gotsurge_async.tables.checks.words import number_of, verb
 
 _INTERRUPTED = Coded("the undo was interrupted: run the same command again, and do not resume the run", "E115")
 
@@ -145,9 +145,11 @@ def _again(*codes: str | None) -> Mapping[str, Any]:
 def _step_elsewhere(info: RunInfo, orders: Sequence[OrderElsewhere], place: Place) -> Step:
     """The command about orders that a person named, and another run has: it undoes them, or shows those that wait."""
     standing, mine = Standing(info=info, counts={}, ledger=place), [order for order in orders if order.run == info.id]
-    why = f"{number_of(len(mine), 'order')} in run {info.id}"
+    why = f"{number_of(len(mine), 'order is', 'orders are')} in run {info.id}"
     live = [f"--key {shell.word(order.key)}" for order in mine if order.state in PUSHED]
-    return Step(why, standing.command("undo", *live, calls=True) if live else standing.command("status"))
+    if live:
+        return Step(why, f"To cancel {verb(len(live), 'it', 'them')}", standing.command("undo", *live, calls=True))
+    return Step(why, f"To see {verb(len(mine), 'its state', 'their states')}", standing.command("status"))
 
 
 def _code_of(done: Undone, keys: Collection[str]) -> Exit:

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from gotsurge_async import codec
+from gotsurge_async.after.undo import Undo
 from gotsurge_async.calls.create import Unprocessed, stops_all
 from gotsurge_async.cli.pushes.undo import take_back
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform, takes_target
@@ -29,13 +30,13 @@ from gotsurge_async.cli.shared.output import (
 )
 from gotsurge_async.client import GotSurge
 from gotsurge_async.database import Place
-from gotsurge_async.errors import Coded, code_of
-from gotsurge_async.ledger import Ledger, LedgerError, Mode, RunHeld
+from gotsurge_async.errors import CallError, Coded, SignInNeeded, code_of
+from gotsurge_async.ledger import Ledger, LedgerError, Mode, RunHeld, RunInfo
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.models.answers import Task
 from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.places import Address, Contact, TimeWindow
-from gotsurge_async.models.tasks import Order, TaskChanges
+from gotsurge_async.models.tasks import Message, Order, TaskChanges
 from gotsurge_async.models.words import in_words
 from gotsurge_async.money import Money
 from gotsurge_async.push.desk.desk import Desk
@@ -118,13 +119,15 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
 
     One that is cancelled already counts as done. Exit code 1: it is too late, and the message says where the task
     stands. If the ledger has an order with this task, the order is taken back as by gotsurge undo, and the ledger
-    records it, unless a push or a desk has its run at the moment: then gotsurge audit --repair records it later.
+    records it, unless a push or a desk has its run at the moment: then gotsurge audit --repair records it later. Of an
+    archived order it records nothing: the key of the order stays taken.
     """
     if not yes and at_a_terminal() and not confirmed(f"Cancel task {task_id} ({target.environment})?"):
         raise Failure(Coded("nothing was cancelled", "E112"), Exit.USAGE)
-    place = find_ledger(ledger, target)
+    place, info = find_ledger(ledger, target), None
     try:
-        if (known := loops.run(_order_of(place, target, task_id))) is not None:
+        known, info = loops.run(_known_of(place, target, task_id))
+        if known is not None:
             run_id, key = known
             say(f"task {task_id} is order {key} of run {run_id}")
             own = {"keys": (key,), "drafts": False, "reason": reason, "concurrency": None}
@@ -132,17 +135,36 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
     except (RunHeld, LedgerError) as error:
         say(f"the ledger cannot record this cancel now, and will still show the order as created: {error}")
         say(f"to record the cancel later, run: gotsurge audit --env {target.environment} --repair")
-    message = call(target, lambda gs: gs.tasks.cancel(task_id, reason=reason))
+
+    async def work(gs: GotSurge) -> Message:
+        message = await gs.tasks.cancel(task_id, reason=reason)
+        if info is not None and info.archived_in is None:
+            await _record_draft(gs, place, info.id, task_id)
+        return message
+
+    message = call(target, work)
     print_one(message, shown(message.message) or "cancelled")
+    if info is not None and info.archived_in is not None:
+        say(f"the order is in the archived run {info.id}: the ledger cannot record this, and its key stays taken")
+        say("if the order must still be delivered, push it with another tracking id")
     return None
 
 
-async def _order_of(place: Place, target: Target, task_id: str) -> tuple[str, str] | None:
-    """The run and the key of the ledger's order with a task; None if there is no such order, or no ledger."""
+async def _record_draft(gs: GotSurge, place: Place, run_id: str, task_id: str) -> None:
+    try:
+        async with await Ledger.open(place) as ledger:
+            await Undo(gs, ledger).record_draft(run_id, task_id)
+    except (CallError, SignInNeeded, RunHeld, LedgerError) as error:
+        say(f"run {run_id} still counts it as an unused draft, until this command is given again: {error}")
+
+
+async def _known_of(place: Place, target: Target, task_id: str) -> tuple[tuple[str, str] | None, RunInfo | None]:
+    """The run and the key of the ledger's order with a task, else the run of its unused draft, or archived order."""
     if not await asyncio.to_thread(Backend(place).is_there):
-        return None
+        return None, None
     async with await Ledger.look(place) as ledger:
-        return await ledger.order_with(target.environment, task_id)
+        known = await ledger.order_with(target.environment, task_id)
+        return known, None if known else await ledger.draft_or_archived(target.environment, task_id)
 
 
 @tasks.command("list")

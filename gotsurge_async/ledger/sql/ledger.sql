@@ -520,6 +520,8 @@ SELECT task_id, key, noted_at, cancelled_at FROM unused_drafts WHERE run = :run 
 SELECT key, count(*) FROM unused_drafts WHERE run = :run AND key {among:keys} GROUP BY key;
 -- name: known_unused
 SELECT task_id FROM unused_drafts WHERE task_id {among:ids};
+-- name: runs_of_unused
+SELECT run FROM unused_drafts WHERE task_id {among:ids};
 -- name: add_unused
 INSERT INTO unused_drafts (task_id, run, key, noted_at, cancelled_at) VALUES {rows} ON CONFLICT (task_id) DO NOTHING;
 -- name: unused_cancelled

@@ -9,14 +9,14 @@ from types import TracebackType
 from typing import NamedTuple, Self, TypeVar
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import structs
 
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import IllegalTransition, LedgerClosed, LedgerError
 from gotsurge_async.ledger.locks import RunLock
 from gotsurge_async.ledger.sql import marks, pages, runs
-from gotsurge_async.ledger.sql.chunks import PAGE, PLACES, Chunk, by_chunk, chunks_of, clean, each_page, load, number_of
-from gotsurge_async.ledger.sql.pages import owners_of, owners_of_keys, take_key
+from gotsurge_async.ledger.sql.chunks import PAGE, PLACES, chunks_of, clean, each_page, load, number_of
+from gotsurge_async.ledger.sql.pages import Rival, locked, owners_of, owners_of_keys, take_key
 from gotsurge_async.ledger.sql.store import Store, reads, writes
 from gotsurge_async.ledger.states import (
     LETTERS,
@@ -37,20 +37,6 @@ SIMILAR_LIMIT = 1000
 FEW_CHUNKS = 2_500
 """A run with at most this many chunks is small: only its own fingerprints are searched for in the whole ledger."""
 RIVALS_AT_ONCE = 500
-
-
-class Rival(Struct, frozen=True):
-    """An order of a run, and the order that its key was pushed with, by whatever run."""
-
-    id: int
-    line: int
-    key: str
-    payload: bytes
-    other_id: int
-    other_run: str
-    other_state: OrderState
-    other_payload: bytes
-    task_id: str | None
 
 
 class HeldRun:
@@ -199,28 +185,44 @@ class Notes(HeldRun):
             chunk.save(db, now)
 
     @writes
-    def note_text(self, db: Database, now: int, rival: Rival, payload: bytes, error: str) -> None:
+    def note_text(self, db: Database, now: int, rival: Rival, payload: bytes, error: str) -> Rival | None:
         """Give another text to the order that a key was pushed with: before its task is changed, or when it was not.
 
         So an order that is pushed while the task's text is not known differs from it, and is not taken for sent.
+
+        Returns:
+            The order with its new text; None, with nothing noted, if its text is not that of ``rival`` any more.
         """
-        chunk, place = _one(db, rival.other_id)
+        chunk, place = locked(db, rival.other_id)
+        if chunk.payload(place) != rival.other_payload:
+            return None
         chunk.note(place, error=clean(error) or None)
         chunk.save(db, now)
         chunk.rewrite(db, place, payload, chunk.metas[place].fingerprint)
+        return structs.replace(rival, other_payload=payload)
 
     @writes
-    def replace(self, db: Database, now: int, rival: Rival, status: str | None) -> None:
+    def replace(
+        self, db: Database, now: int, rival: Rival, status: str | None, *, doubt: Callable[[bytes], bytes]
+    ) -> bool:
         """Note that the order that a key was pushed with was changed at the service into the one of this run.
+
+        Returns:
+            Whether it was noted. If its text is not that of ``rival`` any more, another push was changing it too: then
+            it is not known which change was the last, and the order has the text that ``doubt`` makes of its own.
 
         Raises:
             IllegalTransition: that order is no longer created; nothing was noted.
         """
-        mine, my_place = _one(db, rival.id)
-        theirs, their_place = _one(db, rival.other_id)
+        mine, my_place = locked(db, rival.id)
+        theirs, their_place = locked(db, rival.other_id)
         # It is another run's, which may have been taken back since it was read.
         if theirs.state(their_place) is not OrderState.CREATED:
             raise IllegalTransition('the order that was pushed under the key no longer has the state "created"')
+        if theirs.payload(their_place) != rival.other_payload:
+            text = doubt(theirs.payload(their_place))
+            theirs.rewrite(db, their_place, text, theirs.metas[their_place].fingerprint)
+            return False
         theirs.record(their_place, None, clean(status))
         theirs.note(their_place, error=f"changed by run {self.id}")
         theirs.save(db, now)
@@ -230,6 +232,7 @@ class Notes(HeldRun):
             mine.move(my_place, OrderState.ALREADY_PUSHED)
             mine.note(my_place, error="its task was changed into this")
             mine.save(db, now)
+        return True
 
     @reads
     def adoptable(self, db: Database, drafts: Mapping[str, str]) -> dict[str, str]:
@@ -441,16 +444,6 @@ def _are_alone(db: Database, environment: str, first: int, last: int) -> bool:
     prints = db.rows("prints", **where)
     own = {fingerprint for (fingerprint,) in prints}
     return len(own) == len(prints) and not db.rows("prints_elsewhere", **where, prints=db.listed(own))
-
-
-def _one(db: Database, order: int) -> tuple[Chunk, int]:
-    """An order's chunk, locked, and its place."""
-    ((number, (place,)),) = by_chunk([order]).items()
-    db.rows("lock_chunk", id=number)
-    chunk = load(db, [number], bodies=True)[number]
-    if not chunk.metas:
-        raise IllegalTransition("the order that was pushed under the key is archived")
-    return chunk, place
 
 
 class _Like(NamedTuple):

@@ -4,18 +4,20 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple, TypeVar
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Row
-from gotsurge_async.ledger.errors import damaged
+from gotsurge_async.ledger.errors import IllegalTransition, damaged
 from gotsurge_async.ledger.sql import runs
 from gotsurge_async.ledger.sql.chunks import (
     ARCHIVED,
     LAST,
     PLACES,
     Chunk,
+    by_chunk,
     chunks_of,
+    load,
     number_of,
     page_of,
     take_bodies,
@@ -252,6 +254,30 @@ class Owner(NamedTuple):
         """The order's text; None if that is not known: it is archived, or was imported from a result file."""
         known = self.chunk.metas and self.chunk.packed != ARCHIVED
         return self.chunk.payload(self.place) if known else None
+
+
+class Rival(Struct, frozen=True):
+    """An order of a run, and the order that its key was pushed with, by whatever run."""
+
+    id: int
+    line: int
+    key: str
+    payload: bytes
+    other_id: int
+    other_run: str
+    other_state: OrderState
+    other_payload: bytes
+    task_id: str | None
+
+
+def locked(db: Database, order: int) -> tuple[Chunk, int]:
+    """An order's chunk, locked, and its place."""
+    ((number, (place,)),) = by_chunk([order]).items()
+    db.rows("lock_chunk", id=number)
+    chunk = load(db, [number], bodies=True)[number]
+    if not chunk.metas:
+        raise IllegalTransition("the order that was pushed under the key is archived")
+    return chunk, place
 
 
 def owners_of(db: Database, environment: str, chunks: Iterable[Chunk]) -> dict[str, Owner]:

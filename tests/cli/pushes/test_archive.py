@@ -84,6 +84,19 @@ def test_its_file_is_known_when_it_is_pushed_again(shell: Shell) -> None:
     assert clean(shell.call("reconcile")).exit_code == 0
 
 
+def test_a_cancel_of_an_archived_order_says_that_its_key_stays_taken(shell: Shell) -> None:
+    """The ledger cannot record it, an audit says that it compared nothing, and a push sends nothing."""
+    _, summary = shell.push("A")
+    (task,) = [task["id"] for task in shell.simulator.tasks() if task["tracking_id"] == "A"]
+    archived(shell)
+    done = shell.call("audit", "--rescan-after", "0", "--repair", "--yes")
+    assert (done.exit_code, "nothing differs; 1 archived run was not compared" in done.stdout) == (0, True), done.output
+    done = clean(shell.run("tasks", "cancel", task, "--reason", "x", *shell.place, *shell.ledger))
+    assert (done.exit_code, f"in the archived run {summary['run']}:" in done.stderr) == (0, True)
+    assert "its key stays taken" in done.stderr
+    assert shell.push("A")[1]["already_pushed"] == 1
+
+
 def test_nothing_is_sent_from_an_archive(shell: Shell) -> None:
     """It is no ledger for a push, and no other ledger's archive is written."""
     _, summary = shell.push("A")

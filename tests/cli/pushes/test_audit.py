@@ -185,7 +185,7 @@ def test_an_update_that_was_not_answered_is_named(platform_shell: Shell) -> None
         shell.simulator.advance(seconds)
         document = audited(shell)
         found = {(each["kind"], each["key"], each["details"]) for each in document["findings"]}
-        assert found == {("changing", key, "an update of price was not answered") for key in ("A", "B")}
+        assert found == {("changing", key, "an update may have changed price") for key in ("A", "B")}
         assert document["exit"] == 3
         assert document["next"][0].startswith("gotsurge push FILE --env local")
     assert shell.run(*words).exit_code == 0

@@ -13,7 +13,7 @@ from click.testing import Result
 from gotsurge_async.bulk import Ledger, Push
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.simulator import Fault
-from tests.support.commands import Runner, Shell
+from tests.support.commands import Runner, Shell, write_orders
 from tests.support.orders import orders
 from tests.support.pushes import place
 
@@ -133,6 +133,22 @@ def test_refused_orders_are_tried_again(shell: Shell) -> None:
     # They are created by now.
     third = shell.call("retry", summary["run"], "--out", shell.folder / "out", "--json")
     assert (third.exit_code, "has no refused orders" in shell.document(third)["error"]) == (2, True)
+
+
+def test_a_retry_has_left_nothing_out(shell: Shell) -> None:
+    """The rows that the first push left out, and its undo, are not of the new run, which has sent everything."""
+    shell.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
+    file = write_orders(shell.folder / "orders.csv", ["A", "B", "bad"])
+    file.write_text("SGD".join(file.read_text().rsplit("SGD", 1)[:1]) + "sgd\n")
+    words = ("--leave-faulty", "--batch-size", "1", "--concurrency", "1", "--json", "--quiet")
+    done = shell.call("push", file, "--faults", "left.csv", *words)
+    document = shell.document(done)
+    assert (done.exit_code, document["refused"], document["left_out"]) == (5, 1, 1)
+    assert shell.call("undo", document["run"], "--yes").exit_code == 0
+    again = shell.call("retry", document["run"], "--json", "--quiet")
+    assert (again.exit_code, shell.document(again)["created"], shell.document(again)["left_out"]) == (0, 1, 0)
+    options = shell.document(shell.on_ledger("status", shell.document(again)["run"], "--json"))["options"]
+    assert not {"left_out", "undo"} & options.keys()
 
 
 def test_a_retry_can_split(shell: Shell) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Sequence
 from pathlib import Path
 
 import pytest
+from click.testing import Result
 
 from gotsurge_async.bulk import Ledger, OrderState, Run, Undo
 from gotsurge_async.ledger import LedgerUnusable, OrderOutcome
@@ -104,6 +105,36 @@ def test_a_person_is_asked_before_an_undo(
 
 
 @pytest.mark.usefixtures("at_once")
+def test_an_unused_draft_is_cancelled_as_told(platform_shell: Shell) -> None:
+    """By the command that the push prints, also that of a refused order: then no command counts it any more."""
+    shell, faults = platform_shell, platform_shell.simulator.order_fault
+    faults(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+    faults(Fault(operation="platform.drafts.broadcast", kind="status", status=422))
+    pushed, summary = shell.push("A")
+    shell.simulator.clear_faults()
+    assert (summary["refused"], len(summary["unused_drafts"])) == (1, 2)
+    (command,) = [line for line in pushed.stderr.splitlines() if line.startswith("each is cancelled by: ")]
+    for task_id in summary["unused_drafts"]:
+        words = command.partition(": gotsurge ")[2].replace(" ID ", f" {task_id} ")
+
+        async def hold(words: str = words) -> Result:
+            async with await Ledger.open(shell.folder / "ledger.db") as ledger, await ledger.hold(summary["run"]):
+                return await asyncio.to_thread(shell.run, *shlex.split(words), *shell.ledger)
+
+        done = asyncio.run(hold())
+        assert (done.exit_code, "still counts it as an unused draft" in done.stderr) == (0, True), done.output
+        done = shell.run(*shlex.split(words), *shell.ledger)
+        assert (done.exit_code, done.stderr) == (0, ""), done.output
+    assert "unused drafts" not in shell.on_ledger("status", summary["run"]).stdout
+    assert (
+        shell.document(shell.on_ledger("results", summary["run"], "--out", shell.folder / "out", "--json"))[
+            "unused_drafts"
+        ]
+        == []
+    )
+    assert shell.document(shell.call("undo", summary["run"], "--drafts", "--json"))["unused_drafts"] == 0
+
+
 def test_drafts_are_undone_if_asked(platform_shell: Shell) -> None:
     """Drafts that nobody broadcast are listed by status and results, and cancelled by undo --drafts."""
     shell = platform_shell

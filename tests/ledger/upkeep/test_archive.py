@@ -196,7 +196,7 @@ async def test_a_change_while_it_is_copied_is_not_lost(
     old = await finished(ledger, orders(2))
     other = await loaded(ledger, [replace(order(1), payload=b'{"line":"mended"}')], mode=Mode.TWO_PHASE)
     (rival,) = await other.rivals({OrderState.CHANGED}, 0)
-    await other.replace(rival, "broadcasting")
+    assert await other.replace(rival, "broadcasting", doubt=bytes)
     loop = asyncio.get_running_loop()
     begun = threading.Event()
     copy = module._copy
