@@ -71,7 +71,7 @@ class Seen(msgspec.Struct, omit_defaults=True):
 def seen_of(task: Task, *, listed: bool = False) -> Seen:
     """The note of a task; ``listed`` if the Task List showed it."""
     status = task.current_status
-    live = status is not None and not status.is_draft and status.casefold() not in ENDED_EARLY
+    live = status is not None and not status.is_draft and status not in ENDED_EARLY
     return Seen(status=status and str(status), facts=facts_of(task), live=live, reads=0 if listed else 1)
 
 
@@ -353,7 +353,7 @@ def verdict_of(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind
     if seen.problem:
         return Kind.UNREADABLE, f"its task cannot be read by this account: {seen.problem}"
     status = TaskStatus(seen.status or "")
-    if status.casefold() == TaskStatus.CANCELLED:
+    if status == TaskStatus.CANCELLED:
         return Kind.CANCELLED, "its task was cancelled at GotSurge"
     if run.mode is Mode.TWO_PHASE and status.is_draft:
         return Kind.DRAFT, f"its task is a draft ({status}), which no driver sees"
