@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from gotsurge_async import GotSurge
-from gotsurge_async.bulk import OrderState, Reconciler
+from gotsurge_async.bulk import Mode, OrderState, Reconciler
+from gotsurge_async.simulator import Fault
 from gotsurge_async.transports.base import Request, Response
 from tests.support.orders import order, orders
 from tests.support.pushes import place
@@ -92,6 +93,21 @@ async def test_what_a_list_that_is_not_whole_shows_is_there(tmp_path: Path) -> N
         with list_tells(here.gs, lambda page: page | {"meta": {"total": 5}}):
             result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
         assert (len(result.created), len(result.troubles)) == (2, 1)
+
+
+async def test_a_task_in_an_unknown_status_is_not_called_a_draft(tmp_path: Path) -> None:
+    """An order whose recorded task may be live stays in doubt until a known status is read."""
+    async with place(tmp_path, unknown_statuses=True) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="after", kind="reset"))
+        here.simulator.order_fault(Fault(operation="platform.tasks.get", kind="reset"))
+        run_id = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        here.simulator.clear_faults()
+        reconciler = Reconciler(here.gs, here.ledger, rescan_after=0)
+        result = await reconciler.reconcile(run_id)
+        assert (result.still_draft, [each.key for each in result.in_doubt]) == ((), ["T-0"])
+        assert "does not prove that it was broadcast" in result.in_doubt[0].reason
+        here.simulator.move((await here.tasks(run_id))["T-0"], "accepted")
+        assert [each.key for each in (await reconciler.reconcile(run_id)).created] == ["T-0"]
 
 
 @pytest.mark.parametrize("status", ["", "hovering"])
