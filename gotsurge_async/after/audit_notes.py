@@ -24,6 +24,7 @@ from gotsurge_async.ledger.errors import open_words, reading_payload
 from gotsurge_async.models.answers import Task
 from gotsurge_async.models.tasks import ENDED_EARLY, TaskFields, TaskStatus
 from gotsurge_async.models.times import written
+from gotsurge_async.models.words import folded
 from gotsurge_async.push.changes import uncertain_fields
 
 P = ParamSpec("P")
@@ -70,7 +71,7 @@ class Seen(msgspec.Struct, omit_defaults=True):
 def seen_of(task: Task, *, listed: bool = False) -> Seen:
     """The note of a task; ``listed`` if the Task List showed it."""
     status = task.current_status
-    live = status is not None and not status.is_draft and status.casefold() not in ENDED_EARLY
+    live = status is not None and not status.is_draft and status not in ENDED_EARLY
     return Seen(status=status and str(status), facts=facts_of(task), live=live, reads=0 if listed else 1)
 
 
@@ -213,7 +214,7 @@ class Notes:
         self._db.executemany(
             "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?)",
             [
-                (task_id, now, task.facts.get("tracking_id"), task.live, msgspec.json.encode(task))
+                (task_id, now, folded(task.facts.get("tracking_id")) or None, task.live, msgspec.json.encode(task))
                 for task_id, task in seen.items()
             ],
         )
@@ -248,11 +249,11 @@ class Notes:
         return {task_id for (task_id,) in self._select("SELECT task_id FROM orders WHERE live AND task_id", task_ids)}
 
     def live_named(self, tracking_ids: Sequence[str]) -> dict[str, list[LiveTask]]:
-        """The live tasks that have some tracking ids, by tracking id."""
+        """The live tasks that have some `folded` tracking ids, by folded tracking id."""
         return _grouped(self._select(_LIVE_NAMED, tracking_ids))
 
     def live_twice(self) -> dict[str, list[LiveTask]]:
-        """The live tasks that share a tracking id, by tracking id."""
+        """The live tasks that share a tracking id, by `folded` tracking id."""
         return _grouped(
             self._db.execute(
                 f"{_LIVE_NAMED} IN (SELECT tracking_id FROM tasks WHERE live GROUP BY tracking_id "  # noqa: S608
@@ -343,7 +344,8 @@ def why_in_doubt(row: OrderRow, now: datetime) -> str:
 def verdict_of(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind, str] | None:
     """The difference between a task and its order in the ledger; None if there is none."""
     if row.state is OrderState.CANCELLED:
-        if seen.problem or not seen.live or "tracking_id" in _differing(row, seen, path):
+        names = _differing(row, seen, path).get("tracking_id", ("", ""))
+        if seen.problem or not seen.live or folded(names[0]) != folded(names[1]):
             return None
         return Kind.ALIVE, f"its task is {seen.status}, and the ledger has the order cancelled"
     if seen.problem == MISSING:
@@ -351,7 +353,7 @@ def verdict_of(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind
     if seen.problem:
         return Kind.UNREADABLE, f"its task cannot be read by this account: {seen.problem}"
     status = TaskStatus(seen.status or "")
-    if status.casefold() == TaskStatus.CANCELLED:
+    if status == TaskStatus.CANCELLED:
         return Kind.CANCELLED, "its task was cancelled at GotSurge"
     if run.mode is Mode.TWO_PHASE and status.is_draft:
         return Kind.DRAFT, f"its task is a draft ({status}), which no driver sees"

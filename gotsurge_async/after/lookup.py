@@ -22,7 +22,7 @@ from gotsurge_async.ledger.errors import reading_payload
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import TimeWindow
 from gotsurge_async.models.tasks import ENDED_EARLY, TaskFields, TaskStatus
-from gotsurge_async.models.words import one_line
+from gotsurge_async.models.words import folded, one_line
 
 if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
@@ -209,7 +209,7 @@ async def search_task_list(
     are others: an older order may have had the same tracking id. An invoice number proves it only where the task has
     no tracking id, no other order has the number, and the pickup window is the same. Other orders are all that the
     ledger has in doubt or in flight, in any run: see `candidates`. A task that the ledger has under another order,
-    or as an unused draft, proves nothing.
+    or as an unused draft, proves nothing. If only capitals or spaces of a name differ, the order is not absent either.
     """
     orders = _Orders(rows, ledger.path)
     seen: dict[str, Task] = {}
@@ -267,12 +267,13 @@ class _Orders:
         self._by_tracking = _grouped((names.tracking_id, order) for order, names in self._names.items())
         self._by_invoice = _grouped((names.invoice_number, order) for order, names in self._names.items())
         self._by_tag = _grouped((names.group_tag, order) for order, names in self._names.items())
+        self._like_tracking = _grouped((folded(names.tracking_id), order) for order, names in self._names.items())
+        self._like_invoice = _grouped((folded(names.invoice_number), order) for order, names in self._names.items())
         self._tags = tags
 
     def may_have(self, task: "Task") -> bool:
         """Whether a task may be of one of these orders."""
-        may_be = not task.tracking_id and (not task.invoice_number or task.invoice_number in self._by_invoice)
-        return may_be or task.id in self._recorded or task.tracking_id in self._by_tracking
+        return not (task.tracking_id or task.invoice_number) or task.id in self._recorded or bool(self._like(task))
 
     def match(self, seen: "Iterable[Task]", owners: Mapping[str, int], *, complete: bool) -> Findings:
         """Decide which order each task belongs to; ``complete``: the whole list was read, twice.
@@ -290,7 +291,7 @@ class _Orders:
                     whose.setdefault(owner, []).append(task)
                 elif task.current_status not in ENDED_EARLY:
                     # The task is recorded for another order, and has the name of one of these: the record may be wrong.
-                    for order in self._orders_of(task)[0]:
+                    for order in {*self._orders_of(task)[0], *self._like(task)}:
                         unclear.setdefault(order, []).append(task)
             elif not task.tracking_id and not task.invoice_number and task.group_tag not in self._tags:
                 nameless.add(_span(task.from_time_window))
@@ -298,6 +299,8 @@ class _Orders:
                 orders, proven = self._orders_of(task)
                 for order in orders:
                     (tasks if proven else unclear).setdefault(order, []).append(task)
+                for order in set(self._like(task)).difference(orders):
+                    unclear.setdefault(order, []).append(task)
         return Findings(
             tasks=tasks,
             unclear={
@@ -312,6 +315,12 @@ class _Orders:
                 if order not in unclear and _is_distinguishable(names, nameless)
             ),
         )
+
+    def _like(self, task: "Task") -> Sequence[int]:
+        """The orders that have the name of a task, or one that differs only in capitals and outer spaces."""
+        if task.tracking_id:
+            return self._like_tracking.get(folded(task.tracking_id), ())
+        return self._like_invoice.get(folded(task.invoice_number), ())
 
     def _orders_of(self, task: "Task") -> tuple[Sequence[int], bool]:
         """The orders that a task may be of, and whether it is certainly of the first and only one."""

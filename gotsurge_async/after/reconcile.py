@@ -377,7 +377,7 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
             why = "cancelled at the service"
             return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=task.current_status, error=why)
         return OrderOutcome(row.id, OrderState.CREATED, task_id=task.id, status=task.current_status)
-    drafts = {task.id: task.current_status for task in tasks if task.current_status is not None}
+    drafts = {task.id: task.current_status for task in tasks if task.current_status and task.current_status.is_draft}
     if run.mode is Mode.TWO_PHASE and row.task_id in drafts:
         return OrderOutcome(row.id, OrderState.BROADCASTING, task_id=row.task_id, status=drafts[row.task_id])
     # A draft that is not the recorded one may be a leftover, and in direct mode the task may be about to be

@@ -1,7 +1,7 @@
 """A run that this process holds: orders are added to it, claimed, and their outcomes recorded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from typing import Any
@@ -34,9 +34,12 @@ from gotsurge_async.ledger.states import (
     RunState,
     Taken,
 )
+from gotsurge_async.models.words import folded
 
 LOOKED_AT_SECONDS = 0.1
 """Seconds that an admission waits for another run's lock: a process may only be checking whether it is held."""
+
+_SOME_KEYS = 10_000
 
 
 class Run(Notes):
@@ -237,25 +240,36 @@ class Run(Notes):
         self._check()
         return pages.pending_pages(self._store, self._held, () if self._loading else (OrderState.PENDING,), batch)
 
-    async def keys_of(self, tracking_ids: Collection[str], *, are_keys: bool = False) -> list[str]:
-        """The keys of its orders that have one of some tracking ids.
+    async def keys_of(self, tracking_ids: Set[str], *, are_keys: bool = False) -> list[str]:
+        """The keys of its orders that have one of some `folded` tracking ids.
 
         Args:
             are_keys: whether the key of each order is its tracking id: then nearly always no order is read.
         """
 
-        def may_have(db: Database) -> bool:
-            known = db.listed(tracking_id for tracking_id in tracking_ids if "\0" not in tracking_id)
-            has_key = db.rows("keys", environment=held.environment, keys=known)
-            return bool(has_key or db.rows("contested", run=held.number, chunk=0, place=0, most=1))
+        def is_contested(db: Database) -> bool:
+            return bool(db.rows("contested", run=held.number, chunk=0, place=0, most=1))
+
+        def some_keys(db: Database, after: str) -> list[str]:
+            rows = db.rows("some_keys", environment=held.environment, after=after, most=_SOME_KEYS)
+            return [key for (key,) in rows]
+
+        async def may_have() -> bool:
+            if await self._store.read(is_contested):
+                return True
+            known = await self._store.read(some_keys, "")
+            while known and tracking_ids.isdisjoint(map(folded, known)):
+                known = await self._store.read(some_keys, known[-1])
+            return bool(known)
 
         def read(_: Database, chunks: dict[int, Chunk]) -> list[str]:
             orders = [order for chunk in chunks.values() for order in chunk.orders()]
-            return [meta.key for _, meta, payload, _ in orders if codec.decode_names(payload)[0] in tracking_ids]
+            names = ((meta.key, codec.decode_names(payload)[0]) for _, meta, payload, _ in orders)
+            return [key for key, tracking_id in names if tracking_id and folded(tracking_id) in tracking_ids]
 
         self._check()
         held = self._held
-        if are_keys and not await self._store.read(may_have):
+        if are_keys and not await may_have():
             return []
         found = pages.pages(self._store, held.number, None, 1000, read, first=held.first, last=held.last)
         return [key async for keys in found for key in keys]

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Literal, TypeAlias, TypedDict, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeAlias, TypedDict, TypeVar, cast
 
 import attrs
 
 from gotsurge_async.errors import Coded, InvalidData, Problem
 from gotsurge_async.models.base import NOT_GIVEN, Model, OpenEnum, names_an_instant, optional_utc, several, utc_if_aware
 from gotsurge_async.models.places import Address, Contact, TimeWindow
+from gotsurge_async.models.words import folded
 from gotsurge_async.money import Money
 
 __all__ = [
@@ -89,7 +90,7 @@ class ServiceType(OpenEnum):
 
 
 class TaskStatus(OpenEnum):
-    """The status of a task (section "Order Statuses")."""
+    """The status of a task (section "Order Statuses"). A known one may come in other capitals, or with spaces."""
 
     DRAFT = "draft"
     PENDING_BROADCAST = "pending_broadcast"
@@ -105,10 +106,15 @@ class TaskStatus(OpenEnum):
     UNSUCCESSFUL_PICKUP = "unsuccessful_pickup"
     UNSUCCESSFUL_DELIVERY = "unsuccessful_delivery"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        known = cls._value2member_map_.get(folded(value)) if isinstance(value, str) else None
+        return cast("Self", known) if known is not None else super()._missing_(value)
+
     @property
     def is_draft(self) -> bool:
         """Whether no driver has been asked yet."""
-        return self.casefold() in (TaskStatus.DRAFT, TaskStatus.PENDING_BROADCAST)
+        return self in (TaskStatus.DRAFT, TaskStatus.PENDING_BROADCAST)
 
     @property
     def is_past_draft(self) -> bool:

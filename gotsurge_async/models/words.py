@@ -16,6 +16,11 @@ def printable_lines(text: str) -> str:
     return "\n".join(map(printable, text.split("\n")))
 
 
+def folded(name: str | None) -> str:
+    """A name without capitals and outer spaces, which a service may change; "" for None."""
+    return (name or "").strip().casefold()
+
+
 def in_words(status: str) -> str:
     """The name of a status as people read it: ``Pending pickup`` for ``pending_pickup``."""
     words = status.replace("_", " ")

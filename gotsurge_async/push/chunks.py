@@ -41,7 +41,7 @@ from gotsurge_async.ledger import (
     Taken,
     TaskTaken,
 )
-from gotsurge_async.models.tasks import Receipt
+from gotsurge_async.models.tasks import Receipt, TaskStatus
 from gotsurge_async.resources.reading import task_of
 
 if TYPE_CHECKING:
@@ -370,19 +370,48 @@ class ChunkSender(ABC):
         """End the claim of orders whose answer was lost."""
 
 
+@attrs.define(eq=False, kw_only=True)
 class DirectSender(ChunkSender):
-    """Direct mode: one call creates and broadcasts. An order whose answer was lost is in doubt, and not sent again."""
+    """Direct mode: one call creates and broadcasts. An order whose answer was lost is in doubt, and not sent again.
+
+    So is one whose answer calls its task cancelled: the task is recorded, and a read of it settles the order.
+    """
 
     endpoint = TASKS_CREATE
     reads = TASKS_GET
     needs: ClassVar[tuple[Endpoint[Any], ...]] = (TASKS_CREATE, TASKS_GET)
     created_as = OrderState.CREATED
+    _cancelled: dict[int, Receipt] = attrs.field(factory=dict, init=False)
 
     async def _release(self, results: Results) -> None:
         """Do nothing: a created order has no claim."""
 
+    async def _call(
+        self, claim: Claim, orders: Sequence[PendingOrder], body: Body
+    ) -> tuple[Results, list[Sequence[PendingOrder]]]:
+        results, again = await super()._call(claim, orders, body)
+        for place, result in enumerate(results):
+            if isinstance(result, Created) and result.receipt.current_status == TaskStatus.CANCELLED:
+                why = f"the answer says that its task {result.receipt.id} is cancelled"
+                error = OutcomeUnknown(why, "E608", operation=self.endpoint.name, status=claim.status)
+                results[place] = InDoubt(order=result.order, error=error)
+                self._cancelled[result.order.id] = result.receipt
+        return results, again
+
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
-        await self._record_doubts(lost)
+        left: list[InDoubt[PendingOrder]] = []
+        for doubt in lost:
+            task = self._cancelled.pop(doubt.order.id, None)
+            try:
+                if task is None:
+                    left.append(doubt)
+                else:
+                    where = task.id, task.current_status, str(doubt.error)
+                    await self._keep([OrderOutcome(doubt.order.id, OrderState.IN_DOUBT, *where)])
+            except TaskTaken:
+                left.append(doubt)
+        if left:
+            await self._record_doubts(left)
 
 
 def is_nameless(doubt: InDoubt[PendingOrder]) -> bool:

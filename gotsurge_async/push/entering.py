@@ -19,6 +19,7 @@ from gotsurge_async.ledger import Ledger, Mode, Run, RunState
 from gotsurge_async.ledger.errors import LedgerError, OrdersThere
 from gotsurge_async.ledger.upkeep.register import Account, Keys, Register, service_of
 from gotsurge_async.models.tasks import ENDED_EARLY
+from gotsurge_async.models.words import folded
 from gotsurge_async.resources.listing import listing, read_names
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.transports.base import Request, TransportError
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
 log: logging.Logger = logging.getLogger(__name__)
 
-PAGES, PAGE = 50, 200
-"""The first push of a new ledger reads this many pages of this many tasks, the newest first."""
+NEWEST, PAGE = 10_000, 200
+"""The first push of a new ledger reads this many tasks, the newest first, in pages of at most so many."""
 NAMED = 5
 
 
@@ -69,7 +70,7 @@ class Entering(Struct):
         await self.ledger.keep_count_by_id()
 
     async def there_before(self, run: Run, new_for: timedelta = timedelta(0)) -> dict[str, set[str]]:
-        """The account's newest live tasks by tracking id, if the ledger is new; else none.
+        """The account's newest live tasks by `folded` tracking id, if the ledger is new; else none.
 
         It is new if its first run is at most ``new_for`` old; unless given, if this is its first run.
         """
@@ -86,13 +87,13 @@ class Entering(Struct):
     async def _refuse_known_orders(self, run: Run, keys: Keys) -> None:
         """Raise OrdersThere if the Task List has tasks of a new ledger's orders: another machine's ledger sent them."""
         there = await self.there_before(run)
-        if there and (present := await run.keys_of(there, are_keys=keys.are_tracking_ids)):
+        if there and (present := await run.keys_of(there.keys(), are_keys=keys.are_tracking_ids)):
             raise self.orders_there(present)
 
     def orders_there(self, keys: Sequence[str]) -> OrdersThere:
         """The error for orders that a new ledger would send a second time."""
         more = f" and {len(keys) - NAMED:,} more" if len(keys) > NAMED else ""
-        newest, these = number_of(PAGES * PAGE, "task"), number_of(len(keys), "order")
+        newest, these = number_of(NEWEST, "task"), number_of(len(keys), "order")
         return OrdersThere(
             f"ledger {self.ledger.path}: is new to this account, but the account's newest {newest} already include "
             f"{these} of this run: {', '.join(keys[:NAMED])}{more}. A second driver would come for each "
@@ -101,7 +102,7 @@ class Entering(Struct):
         )
 
     async def _listed(self, mode: Mode) -> dict[str, set[str]]:
-        """The account's newest tasks by tracking id, without those that are drafts, cancelled or expired."""
+        """The account's newest tasks by `folded` tracking id, without those that are drafts, cancelled or expired."""
         there: defaultdict[str, set[str]] = defaultdict(set)
         try:
             newest = listing(
@@ -110,12 +111,15 @@ class Entering(Struct):
             async with aclosing(newest.pages()) as pages:
                 number = 0
                 async for page in pages:
-                    number += 1
+                    number += len(page.tasks)
                     for task in page.tasks:
                         if task.tracking_id and _is_live(task):
-                            there[task.tracking_id].add(task.id)
-                    if number == PAGES:
+                            there[folded(task.tracking_id)].add(task.id)
+                    if number >= NEWEST:
                         break
+                else:
+                    if newest.gap:
+                        log.warning("the Task List is not whole, so it may have these orders: %s", newest.gap)
         except (CallError, SignInNeeded) as error:
             if mode is Mode.DIRECT and isinstance(error, Unauthorized | Forbidden | NotFound | SignInNeeded):
                 return there  # a plain partner has no such list, and without a sign-in nothing is sent

@@ -66,6 +66,7 @@ class _Draft:
         first_status: the status in which it was recorded.
         may_have_acted: a broadcast of it was answered or broken off; it may act even after it was read as a draft.
         refused: a broadcast of it was refused, perhaps because of another draft, and it was not read since.
+        updated: the answer to a broadcast named it as updated, and not as a draft.
         status: the status in an answer since the last broadcast, "" if it has none; None without an answer.
         gone: the answer that there is no such task.
         not_its_own: a read of it named another order.
@@ -78,6 +79,7 @@ class _Draft:
     first_status: str | None = None
     may_have_acted: bool = False
     refused: bool = False
+    updated: bool = False
     status: TaskStatus | None = None
     gone: NotFound | None = None
     not_its_own: OutcomeUnknown | None = None
@@ -99,7 +101,7 @@ class _Draft:
         Args:
             alone: whether its last broadcast had no other draft, so that a refusal concerns this one.
         """
-        order, status, trouble = self.order, self.status, self.trouble
+        order, status = self.order, self.status
         if self.gone is not None:
             self.result = InDoubt(order=order, error=self.gone)
             return OrderOutcome(order.id, OrderState.IN_DOUBT, error=f"the draft of the order is gone: {self.gone}")
@@ -112,20 +114,21 @@ class _Draft:
             why = "cancelled at the service"
             self.result = Refused(order=order, error=Conflict(why, "E608", operation=DRAFTS_BROADCAST.name))
             return OrderOutcome(order.id, OrderState.CANCELLED, status=status, error=why)
-        # An unknown status proves something only if the draft itself was in a known one: it has changed since.
+        # An unknown status may mean that the draft was cancelled. It proves something only if it has changed since, and
+        # a broadcast was answered.
         was_draft = TaskStatus(self.first_status or "").is_draft
-        if status.is_past_draft or (was_draft and not status.is_draft and status.strip()):
+        if status.is_past_draft or (self.updated and was_draft and not status.is_draft and status.strip()):
             self.result = Created(order=order, receipt=Receipt(id=self.task_id, current_status=status))
             return OrderOutcome(order.id, OrderState.CREATED, task_id=self.task_id, status=status)
         if not status.is_draft:
             why = f"the task has an unknown status: {status}" if status else "the answer shows no status of the task"
-            self.trouble = trouble or OutcomeUnknown(why, "E608", operation=PLATFORM_TASKS_GET.name)
+            self.trouble = OutcomeUnknown(why, "E608", operation=PLATFORM_TASKS_GET.name)
             return None
         self.refused = False  # a draft still: the refusal was of this one, too
         # Nothing acted, then, unless an earlier broadcast is on its way somewhere.
-        if alone and isinstance(trouble, _REFUSALS) and not self.may_have_acted:
-            self.result = Refused(order=order, error=trouble)
-            why = f"the draft of the order stays unused: {trouble}"
+        if alone and isinstance(self.trouble, _REFUSALS) and not self.may_have_acted:
+            self.result = Refused(order=order, error=self.trouble)
+            why = f"the draft of the order stays unused: {self.trouble}"
             return OrderOutcome(order.id, OrderState.REFUSED, status=TaskStatus.DRAFT, error=why)
         return None
 
@@ -276,12 +279,14 @@ class TwoPhaseSender(ChunkSender):
             for part in ([[draft] for draft in left] if one_by_one else [left]) if tries else []:
                 error = await self._broadcast_call(claim, part)
                 if error is not None and stops_all(error):
+                    # Earlier answers of this round count; no read would be answered now.
+                    answered = [draft for draft in left if draft.status is not None and draft.status.is_past_draft]
+                    await self._conclude(answered, alone=one_by_one)
                     return error
                 errors.append(error)
             unproven = [draft for draft in left if draft.may_be_out and draft.status is None]
             errors += await asyncio.gather(*map(self._look, unproven))
-            if outcomes := [outcome for draft in left if (outcome := draft.conclude(alone=one_by_one)) is not None]:
-                await uninterrupted(self._keep(outcomes))
+            await self._conclude(left, alone=one_by_one)
             left = [draft for draft in left if draft.result is None]
             if not left:
                 return None
@@ -293,6 +298,11 @@ class TwoPhaseSender(ChunkSender):
                 return next(filter(stops_all, lasting), [*lasting, *failed][0])
         still = OutcomeUnknown("the task is still a draft after its broadcast", "E608", operation=DRAFTS_BROADCAST.name)
         return next((draft.trouble for draft in left if draft.trouble is not None), still)
+
+    async def _conclude(self, drafts: Sequence[_Draft], *, alone: bool) -> None:
+        """Record the outcomes that answers show."""
+        if outcomes := [outcome for draft in drafts if (outcome := draft.conclude(alone=alone)) is not None]:
+            await uninterrupted(self._keep(outcomes))
 
     async def _broadcast_call(self, claim: Claim, drafts: Sequence[_Draft]) -> CallError | SignInNeeded | None:
         """Broadcast once, by the recorded ids; returns the error, unless one of the drafts may have caused it.
@@ -322,10 +332,11 @@ class TwoPhaseSender(ChunkSender):
                 draft.may_have_acted |= may_have_acted
                 draft.refused |= claim.refused
         for task in answer.updated_tasks:
-            if task.id in by_task and task.current_status is not None:
-                status, draft = TaskStatus(task.current_status), by_task[task.id]
-                if status.is_past_draft and not draft.other_name((task.tracking_id, None)):
-                    draft.status = status
+            status = task.current_status
+            if task.id in by_task and not by_task[task.id].other_name((task.tracking_id, None)):
+                by_task[task.id].updated |= status is None or not status.is_draft
+                if status is not None and status.is_past_draft:
+                    by_task[task.id].status = status
         return None
 
     async def _look(self, draft: _Draft) -> CallError | SignInNeeded | None:

@@ -108,9 +108,9 @@ async def cancel_task(
         status = task.current_status
         if status is None or not status.strip():
             raise lost or error from None
-        if status.casefold() == TaskStatus.CANCELLED:
+        if status == TaskStatus.CANCELLED:
             return Message(message="the task is cancelled")
-        if not (status.is_draft or status.casefold() == TaskStatus.BROADCASTING):
+        if not (status.is_draft or status == TaskStatus.BROADCASTING):
             if lost is not None and not status.is_past_draft:  # the lost cancel may act on an unknown status
                 raise lost from None
             raise TooLateToCancel(f"the task is {status}", task=task, **_details(error)) from None

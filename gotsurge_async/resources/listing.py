@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_LIST, Endpoint
 from gotsurge_async.calls.session import Session
 from gotsurge_async.codec import Codec
-from gotsurge_async.errors import UsageError
+from gotsurge_async.errors import BadRequest, NotFound, UsageError
 from gotsurge_async.models.base import NOT_GIVEN
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.resources.reading import reader
@@ -18,7 +18,7 @@ from gotsurge_async.transports.base import Response
 
 if TYPE_CHECKING:
     from gotsurge_async.models.answers import Task
-    from gotsurge_async.models.platform import Organization, OrganizationPage, PageMeta, TaskPage
+    from gotsurge_async.models.platform import Organization, OrganizationPage, TaskPage
 
 __all__ = ["Listing"]
 
@@ -34,8 +34,9 @@ class Listing(Generic[PageT, ItemT]):
         async for page in gs.platform.organizations.list().pages(): ...
 
     Each loop reads the list again. Pages shift while they are read, when items come and go: an item that was seen is
-    left out the second time, and a missing one proves nothing. Reading ends when the service's total is reached, else
-    at a page that is not full, and always at a page without a new item. Every page is safe to repeat.
+    left out the second time, and a missing one proves nothing. Reading ends at a page without a new item: a service may
+    have fewer on a page than it was asked for. It ends earlier if the service's total is reached, and an earlier page
+    showed that this is not the total of the page. Every page is safe to repeat.
 
     Attributes:
         gap: why the newest loop that came to its end did not see the whole list; "" if nothing shows that.
@@ -52,7 +53,6 @@ class Listing(Generic[PageT, ItemT]):
             raise UsageError(f"a page must have at least one item, not {per_page}", "E903")
         self._read = read
         self._items = items
-        self._per_page = per_page
         self.gap: str = ""
 
     async def page(self, number: int) -> PageT:
@@ -74,20 +74,32 @@ class Listing(Generic[PageT, ItemT]):
         seen: set[str] = set()
         self.gap = ""
         number = first - 1
+        total: int | None = None
+        expected: int | None = None
         while True:
             number += 1
-            page = await self.page(number)
+            try:
+                page = await self.page(number)
+            except (BadRequest, NotFound) as error:  # a service may refuse a page behind the end
+                if not seen:
+                    raise
+                if first == 1 and total is None:
+                    self.gap = f"page {number} was refused: {error}"
+                return
             items = self._of(page)
             new = {item.id: item for item in items if item.id not in seen}
             seen.update(new)
+            total = page.meta.total if page.meta is not None else None
             if first == 1:
-                self.gap = self._gap(page, number, repeated=bool(items) and not new, seen=len(seen))
+                total_shown = expected if total is None else total
+                self.gap = self._gap(page, number, total_shown, repeated=bool(items) and not new, seen=len(seen))
             if not new and number > 1:
                 return
             evolve: Any = structs.replace if isinstance(page, Struct) else attrs.evolve
             yield cast("PageT", evolve(page, **{self._items: tuple(new.values())}))
-            if not new or self._was_last(page.meta, len(items), len(seen)):
+            if not new or (total == expected == len(seen)):
                 return
+            expected = total if total is not None and total > len(seen) else None
 
     async def __aiter__(self) -> AsyncGenerator[ItemT, None]:
         pages = self.pages()
@@ -101,21 +113,13 @@ class Listing(Generic[PageT, ItemT]):
     def _of(self, page: PageT) -> tuple[ItemT, ...]:
         return cast("tuple[ItemT, ...]", getattr(page, self._items))
 
-    def _gap(self, page: PageT, number: int, *, repeated: bool, seen: int) -> str:
+    def _gap(self, page: PageT, number: int, total: int | None, *, repeated: bool, seen: int) -> str:
         """The reason why items are missing, if this page is the last one; "" if none seem to be."""
-        total = page.meta.total if page.meta is not None else None
         if getattr(page, self._items) is NOT_GIVEN:
             return f"page {number} does not tell its {self._items}"
-        if total is not None:
-            return f"of {total} {self._items} only {seen} were shown" if seen < total else ""
+        if total is not None and seen < total:
+            return f"of {total} {self._items} only {seen} were shown"
         return f"page {number} repeats what earlier ones showed" if repeated else ""
-
-    def _was_last(self, meta: "PageMeta | None", length: int, seen: int) -> bool:
-        if meta is not None and meta.total is not None:
-            return seen >= meta.total
-        # A service may have fewer on a page than it was asked for, and then says so.
-        full = (meta.per_page if meta is not None else None) or self._per_page
-        return length < full
 
 
 def listing(
@@ -143,7 +147,6 @@ class _Named(Struct, gc=False):
 
 
 class _Meta(Struct, gc=False):
-    per_page: int | None = None
     total: int | None = None
 
 

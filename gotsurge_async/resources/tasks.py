@@ -252,7 +252,7 @@ async def wait_for(
         check_timeout(timeout)
     statuses = frozenset[str]()
     if until is not None and not callable(until):
-        statuses = frozenset([until] if isinstance(until, str) else until)
+        statuses = frozenset(str(TaskStatus(status)) for status in ([until] if isinstance(until, str) else until))
     unknown = {status for status in statuses if not TaskStatus(status).known}
     ends = None if timeout is None else clock.monotonic() + timeout
     pause = FIRST

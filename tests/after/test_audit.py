@@ -17,6 +17,7 @@ from gotsurge_async.errors import SignInNeeded
 from gotsurge_async.models.places import TimeWindow
 from gotsurge_async.models.times import written
 from gotsurge_async.simulator import Fault
+from tests.after.test_odd_lists import list_tells
 from tests.support.orders import order, orders, window
 from tests.support.pushes import Place, place
 
@@ -104,18 +105,22 @@ async def test_the_service_was_put_back_to_an_earlier_time(tmp_path: Path, accou
         assert await auditor.find() == []
 
 
-async def test_a_key_is_not_freed_while_another_task_of_it_is_live(tmp_path: Path) -> None:
+@pytest.mark.parametrize("switches", [{}, {"per_page_limit": 3, "meta": "absent"}])
+@pytest.mark.parametrize("name", ["T-0", "t-0"])
+async def test_a_key_is_not_freed_while_another_task_of_it_is_live(
+    tmp_path: Path, name: str, switches: dict[str, Any]
+) -> None:
     """The task was cancelled at the service, and the order was made anew past the ledger: nothing is to be freed."""
-    async with place(tmp_path, settle=0) as here:
-        run_id = await here.push(orders(2))
+    async with place(tmp_path, settle=0, **switches) as here:
+        run_id = await here.push(orders(4))
         here.simulator.move((await here.tasks(run_id))["T-0"], "cancelled")
-        (other,) = (await here.gs.tasks.create([order("T-0")])).tasks
+        (other,) = (await here.gs.tasks.create([order(name)])).tasks
         found = await Auditor(here, tmp_path).find()
         assert [(each.kind, each.key, each.task_ids) for each in found] == [(Kind.CHANGED, "T-0", (other.id,))]
         assert f"task {other.id} has its tracking id and is live" in found[0].details
         assert await Auditor(here, tmp_path).repair(run_id, found) == []
-        await here.push(orders(2))
-        assert live(here) == {"T-0": 1, "T-1": 1}
+        await here.push(orders(4))
+        assert live(here) == {name: 1, "T-1": 1, "T-2": 1, "T-3": 1}
 
 
 async def test_a_task_that_is_still_hidden_has_not_vanished(tmp_path: Path) -> None:
@@ -241,12 +246,14 @@ async def test_a_live_task_of_a_cancelled_order_is_named(tmp_path: Path) -> None
         assert (found.kind, found.key, found.task_ids) == (Kind.ALIVE, "T-0", (task_id,))
 
 
-async def test_a_key_that_is_live_twice_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("switches", [{}, {"meta": "absent"}])
+@pytest.mark.parametrize("name", ["T-1", "t-1"])
+async def test_a_key_that_is_live_twice_is_named(tmp_path: Path, name: str, switches: dict[str, Any]) -> None:
     """A second ledger sent it again; a task that was cancelled, or is picked up at another time, is no double."""
-    async with place(tmp_path, per_page_limit=3) as here:
+    async with place(tmp_path, per_page_limit=3, **switches) as here:
         run_id = await here.push(orders(5))
         create = here.gs.tasks.create
-        (double,) = (await create([order("T-1")])).tasks
+        (double,) = (await create([order(name)])).tasks
         (cancelled,) = (await create([order("T-2")])).tasks
         await here.gs.tasks.cancel(cancelled.id, reason="a double")
         await create([order("T-3", from_time_window=window(timedelta(hours=2)))])
@@ -254,6 +261,18 @@ async def test_a_key_that_is_live_twice_is_named(tmp_path: Path) -> None:
         (found,) = await Auditor(here, tmp_path).find()
         assert (found.kind, found.key) == (Kind.TWICE, "T-1")
         assert found.task_ids == ((await here.tasks(run_id))["T-1"], double.id)
+
+
+async def test_a_task_list_that_is_not_whole_is_named(tmp_path: Path) -> None:
+    """Keys that are live twice may be on the part that is not shown; an audit that was stopped says so again."""
+    async with place(tmp_path) as here:
+        await here.push(orders(2))
+        auditor = Auditor(here, tmp_path)
+        with list_tells(here.gs, lambda _: {"tasks": [], "meta": {"total": 5}}):
+            for most_reads in (2, None):
+                assert await auditor.find(most_reads=most_reads) == []
+                assert bool(auditor.audit.incomplete) is (most_reads is not None)
+                assert "the Task List is not whole: of 5 tasks only 0 were shown" in auditor.audit.remarks[0]
 
 
 async def test_one_task_of_two_orders_is_named(tmp_path: Path) -> None:

@@ -247,10 +247,10 @@ ROWS = [
     Row(
         operation="platform.organizations.list",
         prepare=an_organization,
-        call=lambda gs, _: everything(gs.platform.organizations.list(per_page=50)),
+        call=lambda gs, _: gs.platform.organizations.list(per_page=50).page(1),
         request="GET /platform/organizations?page=1&per_page=50",
         answer={"meta": {"page": 1, "per_page": 50, "total": 1}, "organizations": [ORGANIZATION]},
-        reads={f"0.{path}": value for path, value in {**ORGANIZATION_READ, "id": "{org}"}.items()},
+        reads={f"organizations.0.{path}": value for path, value in {**ORGANIZATION_READ, "id": "{org}"}.items()},
     ),
     Row(
         operation="platform.organizations.get",
@@ -290,10 +290,10 @@ ROWS = [
     Row(
         operation="platform.tasks.list",
         prepare=a_task,
-        call=lambda gs, _: everything(gs.platform.tasks.list(order="desc")),
+        call=lambda gs, _: gs.platform.tasks.list(order="desc").page(1),
         request="GET /platform/tasks?page=1&per_page=200&order=desc",
         answer={"meta": {"page": 1, "per_page": 200, "total": 1}, "tasks": [READ]},
-        reads={f"0.{path}": value for path, value in TASK_READ.items()},
+        reads={f"tasks.0.{path}": value for path, value in TASK_READ.items()},
     ),
     Row(
         operation="platform.tasks.get",
@@ -364,8 +364,3 @@ ROWS = [
         reads={"updated_tasks.0.id": "{task}", "updated_tasks.0.tracking_id": "TRACK-9", "server_time": NOW},
     ),
 ]
-
-
-async def everything(listing: Any) -> list[Any]:
-    """All items of a list."""
-    return [item async for item in listing]

@@ -2,16 +2,20 @@
 
 import copy
 import pickle
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gotsurge_async import codec
+from gotsurge_async.models.answers import Task
 from gotsurge_async.models.base import Model, OpenEnum, optional_utc, read_utc, utc
-from gotsurge_async.models.tasks import BroadcastPreference, TaskStatus
+from gotsurge_async.models.tasks import BroadcastPreference, TaskStatus, VehiclePreference
 from tests.support.strategies import MODELS
 
 SINGAPORE = timezone(timedelta(hours=8))
@@ -20,13 +24,23 @@ SINGAPORE = timezone(timedelta(hours=8))
 @given(st.text())
 def test_an_enumeration_takes_any_text(text: str) -> None:
     """A value is kept as it came, equals and hashes as its text, and is known only if it is listed."""
-    value = TaskStatus(text)
+    value = VehiclePreference(text)
     assert value == text
     assert hash(value) == hash(text)
     assert str(value) == f"{value}" == text
-    assert isinstance(value, TaskStatus)
-    assert value.known == (text in list(TaskStatus))
-    assert TaskStatus(value) == value
+    assert isinstance(value, VehiclePreference)
+    assert value.known == (text in list(VehiclePreference))
+    assert VehiclePreference(value) == value
+
+
+@pytest.mark.parametrize("status", TaskStatus)
+@pytest.mark.parametrize("change", [str.upper, str.capitalize, lambda text: f" {text}\n"])
+def test_a_status_is_known_in_any_capitals(status: TaskStatus, change: Callable[[str], str]) -> None:
+    """A model and a class read it as the listed value; another text is not one, even if it is close to one."""
+    assert TaskStatus(change(status)) is status
+    task = codec.decode(msgspec.json.encode({"id": "1", "current_status": change(status)}), Task)
+    assert task.current_status is status
+    assert not TaskStatus(f"{status}s").known
 
 
 @pytest.mark.parametrize("value", ["complete", "lost_at_sea"])

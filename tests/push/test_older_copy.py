@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from gotsurge_async import Money
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Undo
 from gotsurge_async.ledger.upkeep.older_copy import accept_older
 from gotsurge_async.simulator import Fault
+from tests.after.test_odd_lists import list_tells
 from tests.support.orders import order, orders
 from tests.support.pushes import place
 
@@ -46,6 +48,36 @@ async def test_a_draft_in_an_older_copy_is_not_broadcast(tmp_path: Path, since: 
                 await push.send(again)
         assert here.simulator.audit()["doubled"] == {}
         assert row.state is (OrderState.IN_DOUBT if since == "nothing" else OrderState.CREATED)
+
+
+@pytest.mark.parametrize("switches", [{}, {"per_page_limit": 3, "meta": "absent"}])
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_an_order_that_the_list_shows_otherwise_is_not_sent(
+    tmp_path: Path, mode: Mode, switches: dict[str, Any]
+) -> None:
+    """The copy lacks a run, whose tasks are on later pages, or have their tracking ids in small letters."""
+
+    def rename(page: dict[str, Any]) -> dict[str, Any]:
+        return page | {"tasks": [task | {"tracking_id": task["tracking_id"].lower()} for task in page["tasks"]]}
+
+    async with place(tmp_path, settle=0, **switches) as here:
+        await here.push(orders(5, "OLD-"), mode=mode)
+        await here.ledger.close()
+        shutil.copy(tmp_path / "ledger.db", tmp_path / "older.db")
+        async with await Ledger.open(tmp_path / "ledger.db", clock=here.clock.now) as newer:
+            async with (await Push(here.gs, newer, mode=mode).load_orders(orders(6)))[0] as run:
+                await Push(here.gs, newer, mode=mode).send(run)
+            identity = await newer.identity()
+        assert identity is not None
+        await accept_older(tmp_path / "older.db", newest=identity.counter + 1, clock=here.clock.now)
+        async with await Ledger.open(tmp_path / "older.db", clock=here.clock.now) as older:
+            push = Push(here.gs, older, mode=mode)
+            with list_tells(here.gs, rename):
+                run, _ = await push.load_orders(orders(6))
+            async with run:
+                await push.send(run)
+                assert {row.state async for row in run.rows()} == {OrderState.IN_DOUBT}
+        assert here.simulator.audit()["doubled"] == {}
 
 
 async def test_an_earlier_cancelled_task_does_not_show_that_an_order_is_new(tmp_path: Path) -> None:

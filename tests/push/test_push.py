@@ -12,7 +12,7 @@ import pytest
 
 from gotsurge_async import GotSurge, RetryPolicy
 from gotsurge_async.after.replace import replace_changed
-from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Run, Undo, UnusableSource
+from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Run, Undo, UnusableSource
 from gotsurge_async.errors import EndpointsAssumed, NotSent, RateLimited, SignInNeeded
 from gotsurge_async.hooks import RetryPlanned
 from gotsurge_async.ledger import Counts, LedgerError, LedgerMoved, RunState
@@ -152,6 +152,26 @@ async def test_what_an_answer_means_is_recorded(tmp_path: Path, failure: Any, st
             assert await states(run) == {"A": state}
         info = await ledger.run(run.id)
     assert info.state is (RunState.STOPPED if state is OrderState.PENDING else RunState.DONE)
+
+
+async def test_an_order_whose_task_is_answered_as_cancelled_is_in_doubt(tmp_path: Path) -> None:
+    """The answer to its create names it: a read of the task settles it, and then its key is free."""
+
+    def respond(request: Request) -> Response:
+        if request.method == "GET":
+            return answer({"id": "id-T-1", "tracking_id": "T-1", "current_status": "cancelled"})
+        named = [{"id": f"id-{key}", "tracking_id": key, "current_status": "broadcasting"} for key in ("T-0", "T-1")]
+        return answer({"tasks": [named[0], named[1] | {"current_status": "Cancelled"}]}, 207)
+
+    async with pushing(tmp_path, respond) as (push, ledger):
+        async with (await push.load_orders(orders(2)))[0] as run:
+            await push.send(run)
+            rows = {row.key: row async for row in run.rows()}
+        assert (rows["T-0"].state, rows["T-1"].state) == (OrderState.CREATED, OrderState.IN_DOUBT)
+        assert (rows["T-1"].task_id, rows["T-1"].status) == ("id-T-1", "cancelled")
+        assert "the answer says that its task id-T-1 is cancelled" in str(rows["T-1"].error)
+        (settled,) = (await Reconciler(push._gs, ledger).reconcile(run.id)).cancelled
+        assert settled.key == "T-1"
 
 
 @pytest.mark.parametrize(

@@ -384,6 +384,54 @@ async def test_a_task_that_stays_where_it_is_is_broadcast_as_often_as_one_call_m
     assert platform.broadcasts == [["id-T-0", "id-T-1"]] * 3
 
 
+REFUSED, NAMELESS = answer({"message": "not a draft"}, 409), answer({})
+KNOWN = answer({"updated_tasks": [{"id": "id-T-0"}]})
+
+
+@pytest.mark.parametrize(
+    ("status", "broadcast", "state"),
+    [
+        ("CANCELLED", REFUSED, "cancelled"),
+        ("Cancelled", NAMELESS, "cancelled"),
+        ("BROADCASTING", REFUSED, "created"),
+        ("canceled", REFUSED, "broadcasting"),
+        ("deleted", NAMELESS, "broadcasting"),
+        ("broadcast_failed", MaybeSent("lost"), "broadcasting"),
+        ("hovering", KNOWN, "created"),
+    ],
+)
+@pytest.mark.parametrize("draft", ["draft", "PENDING_BROADCAST"])
+async def test_an_unknown_status_proves_nothing_unless_a_broadcast_was_answered(
+    tmp_path: Path, draft: str, status: str, broadcast: Response | MaybeSent, state: str
+) -> None:
+    """The draft of the order may have been cancelled; known statuses count in any capitals."""
+    platform = Platform()
+
+    def act(_: list[str]) -> Response:
+        if isinstance(broadcast, MaybeSent):
+            raise broadcast
+        return broadcast
+
+    platform.create = lambda _: answer({"tasks": [{"id": "id-T-0", "tracking_id": "T-0", "current_status": draft}]})
+    platform.broadcast = act
+    platform.read = lambda task_id: answer({"id": task_id, "current_status": status})
+    async with loaded(tmp_path, platform, 1, attempts=2) as (push, run):
+        assert ((await send(push, run)).stopped_by is None) is (state != "broadcasting")
+        assert await run.counts() == counted(**{state: 1})
+
+
+async def test_what_was_answered_before_a_refused_sign_in_counts(tmp_path: Path) -> None:
+    """Of two drafts that are broadcast separately, one is answered, and then the token is refused."""
+    platform = Platform()
+    updated = answer({"updated_tasks": [{"id": "id-T-0", "current_status": "broadcasting"}]})
+    answers = iter([answer({}, 409), updated, answer({}, 403)])
+    platform.broadcast = lambda _: next(answers)
+    platform.read = lambda task_id: answer({"id": task_id, "current_status": "draft"})
+    async with loaded(tmp_path, platform, 2, attempts=3) as (push, run):
+        assert (await send(push, run)).stopped_by is not None
+        assert await run.counts() == counted(created=1, drafted=1)
+
+
 async def test_a_task_that_is_another_orders_is_not_broadcast_again(tmp_path: Path) -> None:
     """An order whose task names another one is in doubt, with the reason, and the push goes on."""
     platform = Platform()

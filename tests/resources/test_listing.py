@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gotsurge_async import Organization, OutcomeUnknown, UsageError
+from gotsurge_async import NotFound, Organization, OutcomeUnknown, UsageError
 from gotsurge_async.codec import Codec
 from gotsurge_async.models.platform import OrganizationPage, PageMeta, TaskPage
 from gotsurge_async.resources.listing import Listing, read_names
@@ -13,11 +13,13 @@ from gotsurge_async.resources.reading import reader
 from tests.support.clients import client
 from tests.support.orders import answer
 
+TOTALS = (False, True, "of the page")
+
 
 class Service:
     """A service that serves some ids in pages, and counts what it is asked."""
 
-    def __init__(self, ids: list[str], *, most: int = 1000, **shown: bool) -> None:
+    def __init__(self, ids: list[str], *, most: int = 1000, **shown: bool | str) -> None:
         self.ids = ids
         self.most = most
         self.shown = shown
@@ -36,7 +38,7 @@ class Service:
         if self.shown.get("per_page", True):
             meta["per_page"] = self.size
         if self.shown.get("total"):
-            meta["total"] = len(self.ids)
+            meta["total"] = len(ids) if self.shown["total"] == "of the page" else len(self.ids)
         return OrganizationPage(meta=PageMeta(**meta), organizations=tuple(Organization(id=each) for each in ids))
 
     def page(self, number: int) -> list[str]:
@@ -63,38 +65,64 @@ async def ids_of(listing: Listing[OrganizationPage, Organization]) -> list[str]:
     return [each.id async for each in listing]
 
 
-@given(st.integers(0, 9), st.integers(1, 4), st.booleans(), st.booleans(), st.integers(1, 4))
-async def test_every_item_comes_once(count: int, per_page: int, total: bool, per_page_shown: bool, most: int) -> None:
+@given(st.integers(0, 9), st.integers(1, 4), st.sampled_from(TOTALS), st.booleans(), st.integers(1, 4))
+async def test_every_item_comes_once(
+    count: int, per_page: int, total: bool | str, per_page_shown: bool, most: int
+) -> None:
     """All items come, in order and once, whatever a page holds and whatever the service tells of it."""
-    if not (total or per_page_shown):
-        most = per_page  # a service that gives less than was asked for, and says nothing, ends the list there
     service = Service([f"o{number}" for number in range(count)], most=most, total=total, per_page=per_page_shown)
-    assert await ids_of(service.listing(per_page)) == service.ids
+    listing = service.listing(per_page)
+    assert await ids_of(listing) == service.ids
+    assert listing.gap == ""
 
 
 async def test_the_total_ends_it() -> None:
-    """With a total no page is asked for in vain, also when the last one is full."""
+    """With a total of more than one page no page is asked for in vain, also when the last one is full."""
     service = Service(["a", "b", "c", "d"], total=True)
     assert await ids_of(service.listing(2)) == ["a", "b", "c", "d"]
     assert service.asked == [1, 2]
 
 
-async def test_a_short_page_ends_it() -> None:
-    """Without a total, a page that is not full is the last; an empty list is one page."""
+async def test_a_total_of_one_page_does_not_end_it() -> None:
+    """It may be the number of items on the page, so one more page is read."""
+    service = Service(["a", "b"], total=True)
+    assert await ids_of(service.listing(9)) == ["a", "b"]
+    assert service.asked == [1, 2]
+
+
+async def test_an_empty_page_ends_it() -> None:
+    """Without a total, a page that is not full may be as long as the service allows; an empty list is one page."""
     service = Service(["a", "b", "c"])
     assert await ids_of(service.listing(2)) == ["a", "b", "c"]
-    assert service.asked == [1, 2]
+    assert service.asked == [1, 2, 3]
     nothing = Service([])
     assert await ids_of(nothing.listing(2)) == []
     assert nothing.asked == [1]
 
 
-@pytest.mark.parametrize("total", [True, False])
-async def test_a_page_that_never_changes_ends_it(total: bool) -> None:
-    """A service that answers the same page for ever ends the list, also when its total promises more."""
+@pytest.mark.parametrize("total", TOTALS)
+async def test_a_page_that_never_changes_ends_it(total: bool | str) -> None:
+    """A service that answers the same page for ever ends the list, which may be incomplete, whatever its total is."""
     service = Stuck([f"o{number}" for number in range(50)], total=total)
-    assert await ids_of(service.listing(2)) == ["o0", "o1"]
+    listing = service.listing(2)
+    assert await ids_of(listing) == ["o0", "o1"]
     assert service.asked == [1, 2]
+    assert listing.gap
+
+
+@pytest.mark.parametrize(("total", "is_whole"), [(True, True), ("of the page", True), (False, False)])
+async def test_a_refused_page_ends_it(total: bool | str, is_whole: bool) -> None:
+    """A service may refuse a page behind the end: if its total was not shown, the list may be incomplete."""
+
+    class Strict(Service):
+        async def read(self, number: int) -> OrganizationPage:
+            if number > 1:
+                raise NotFound("no such page", status=404)
+            return await super().read(number)
+
+    listing = Strict(["a", "b"], total=total).listing(9)
+    assert await ids_of(listing) == ["a", "b"]
+    assert (listing.gap == "") is is_whole
 
 
 async def test_pages_that_shift_bring_nothing_twice() -> None:

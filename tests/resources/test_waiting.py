@@ -39,6 +39,7 @@ async def waited(life: Life, until: Until = None, timeout: float | None = None) 
         (None, "complete"),
         ("accepted", "accepted"),
         (TaskStatus.ACCEPTED, "accepted"),
+        ("ACCEPTED", "accepted"),
         (("pending_pickup", "accepted"), "accepted"),
         (lambda task: task.current_status == "pending_pickup", "pending_pickup"),
         ("expired", "complete"),

@@ -63,7 +63,7 @@ _LISTED = (
         f"List only orders in this status; may be given several times. One of {', '.join(TaskStatus)}.",
         name="statuses",
         multiple=True,
-        callback=lambda _context, _option, given: given or None,
+        callback=lambda _context, _option, given: [str(TaskStatus(status)) for status in given] or None,
     ),
     option("--open", "List only orders that are not at their end."),
     vessel_option,

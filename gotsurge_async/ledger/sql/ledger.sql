@@ -396,6 +396,8 @@ WHERE ids.value IS NOT NULL AND strpos(:live, substr(states, ids.place::int, 1))
 SELECT keys.key, chunk, place FROM json_each(:keys) AS named CROSS JOIN keys ON environment = :environment AND keys.key = named.value;
 -- name: keys@postgresql
 SELECT key, chunk, place FROM keys WHERE environment = :environment AND key {among:keys};
+-- name: some_keys
+SELECT key FROM keys WHERE environment = :environment AND key > :after ORDER BY key LIMIT :most;
 -- name: keys_astray
 SELECT environment, key, chunk FROM keys JOIN chunks ON chunks.id = chunk WHERE place >= length(states);
 -- An index over fingerprints would cost each order more than all else that is put in: they come in no order. So whoever

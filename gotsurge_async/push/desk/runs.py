@@ -31,6 +31,7 @@ from gotsurge_async.ledger import (
     RunHeld,
     RunLost,
 )
+from gotsurge_async.models.words import folded
 from gotsurge_async.push.chunks import Results
 from gotsurge_async.push.desk.answers import Answers
 from gotsurge_async.push.desk.opening import SharedLedger
@@ -165,7 +166,7 @@ class DeskRuns:
 
     async def _refuse_there(self, entries: Sequence[Entry]) -> None:
         """Refuse orders that another ledger sent."""
-        there = [(entry, tasks) for entry in entries if (tasks := self._there.get(entry.order.tracking_id or ""))]
+        there = [(entry, tasks) for entry in entries if (tasks := self._there.get(folded(entry.order.tracking_id)))]
         if there and self._push.entering is not None:
             # The list may have been read when another desk over this ledger had sent them.
             known = await self.ledger.known(self.environment, [entry.key for entry, _ in there])

@@ -31,6 +31,7 @@ def test_pushed_orders_are_listed(shell: Shell) -> None:
     assert [(row["tracking_id"], row["status"]) for row in rows] == [("A", "broadcasting"), ("B", "broadcasting")]
     assert shell.document(shell.on_ledger("orders", "--status", "complete", "--json")) == []
     assert shell.document(shell.on_ledger("orders", "--status", "complete", "--status", "broadcasting", "--json"))
+    assert shell.document(shell.on_ledger("orders", "--status", "BROADCASTING", "--json"))
 
 
 def test_a_status_that_the_document_does_not_list_is_found(shell: Shell) -> None:

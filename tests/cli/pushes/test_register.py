@@ -6,17 +6,19 @@ import sqlite3
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
 from msgspec import structs
 
 from gotsurge_async import Credentials, GotSurge, Secret
-from gotsurge_async.bulk import Ledger, Mode, Push, SecondLedger
+from gotsurge_async.bulk import Desk, Ledger, Mode, Push, SecondLedger
 from gotsurge_async.ledger import OrdersThere, RegisterUnusable, SameFile
 from gotsurge_async.ledger.upkeep.register import KEPT_WORLDS, Account, Keys, Register
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import START
+from tests.after.test_odd_lists import list_tells
 from tests.support.commands import Runner, Shell, gotsurge, local, write_orders
 from tests.support.orders import orders
 from tests.support.pushes import place
@@ -396,6 +398,38 @@ async def test_a_programs_order_is_known_by_its_tracking_id(tmp_path: Path, numb
                 orders(3), key=lambda order: "another" if order.tracking_id == sent.tracking_id else order.tracking_id
             )
         assert await other.runs() == []
+
+
+def _in_small_letters(page: dict[str, Any]) -> dict[str, Any]:
+    return page | {"tasks": [task | {"tracking_id": task["tracking_id"].lower()} for task in page["tasks"]]}
+
+
+@pytest.mark.parametrize("switches", [{}, {"per_page_limit": 3, "meta": "absent"}])
+@pytest.mark.parametrize("own_keys", [False, True])
+async def test_the_task_list_is_read_whole_and_without_regard_to_capitals(
+    tmp_path: Path, switches: dict[str, Any], own_keys: bool
+) -> None:
+    """A new ledger's push and desk send no order whose task is on a later page, its tracking id in small letters."""
+    async with place(tmp_path, **switches) as at, await Ledger.open(tmp_path / "other.db") as other:
+        await at.push(orders(8), mode=Mode.TWO_PHASE)
+        with list_tells(at.gs, _in_small_letters):
+            with pytest.raises(OrdersThere, match="include 1 order of this run"):
+                await Push(at.gs, other, new_ledger=True).load_orders(
+                    orders(1), key=lambda order: f"{'K-' * own_keys}{order.tracking_id}"
+                )
+            async with Desk(at.gs, other, new_ledger=True) as desk:
+                with pytest.raises(OrdersThere):
+                    await desk.create(orders(1)[0])
+        assert len(at.simulator.tasks()) == 8
+
+
+async def test_a_task_list_that_is_not_whole_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The push of a new ledger continues: the missing tasks may be of other orders."""
+    async with place(tmp_path) as at:
+        with list_tells(at.gs, lambda page: page | {"meta": {"total": 5}}):
+            await at.push(orders(1), mode=Mode.TWO_PHASE)
+        assert len(at.simulator.tasks()) == 1
+    assert "the Task List is not whole" in caplog.text
 
 
 async def test_a_program_is_reported_of_a_damaged_register(tmp_path: Path, register: Path) -> None:
