@@ -130,6 +130,14 @@ async def test_lost_and_unused_drafts_are_remembered(ledger: Ledger) -> None:
         UnusedDraft("TRK-1", "task-9", cancelled=False),
         UnusedDraft("TRK-2", "task-2", cancelled=False),
     ]
+    for environment, task, of_run in (
+        ("simulator", "task-2", run.id),
+        ("simulator", "task-9", run.id),
+        ("simulator", "none", None),
+        ("sandbox", "task-9", None),
+    ):
+        info = await ledger.draft_or_archived(environment, task)
+        assert (None if info is None else info.id) == of_run
     await run.claim([third])
     await run.record([OrderOutcome(third, OrderState.REFUSED, error="before there was a draft")])
     await run.unused_cancelled(["task-9"])

@@ -118,13 +118,18 @@ async def test_nothing_that_is_archived_is_pushed_again(
     ledger: Ledger, where: str, to: Path, clock: TurnedClock
 ) -> None:
     """Keys stay taken, tasks stay recorded; a refused order may be pushed again, as before."""
-    await finished(ledger, orders(3))
+    run_id = await finished(ledger, orders(3))
     await finished(ledger, [order(9)], OrderState.REFUSED)
+    assert await ledger.draft_or_archived("simulator", "task-1") is None
     await move(where, to, clock)
     run = await loaded(ledger, [*orders(2), replace(order(3), payload=b'{"line":"other"}'), order(4), order(9)])
     counts = await run.counts()
     assert (counts.already_pushed, counts.pending) == (3, 2)
     assert set(await ledger.recorded("simulator", ["task-1", "task-9", "none"])) == {"task-1", "task-9"}
+    info = await ledger.draft_or_archived("simulator", "task-1")
+    assert info is not None
+    assert info.id == run_id
+    assert await ledger.draft_or_archived("simulator", "task-9") is None  # its key is free
     owner = (await ledger.known("simulator", ["TRK-1"]))["TRK-1"]
     assert (owner.row.state, owner.row.payload) == (OrderState.CREATED, b"")
     assert {row.task_id for row in await results(ledger, run.id) if row.line <= 3} == {"task-1", "task-2", "task-3"}
