@@ -213,7 +213,7 @@ async def test_workers_send_what_services_submit(fleet: Fleet, account: str) -> 
         submitted = ledger.submitted("local")
         for number in range(300):
             payload, _ = codec.encode_order(good_order(tracking_id=f"S-{number}"))
-            await submitted.add("", f"S-{number}", payload)  # the command signs in at a simulator by itself
+            await submitted.add(account, f"S-{number}", payload)
         async with fleet.workers(2, "--rate", "20", *words), asyncio.timeout(240):
             states: Counter[str] = Counter()
             while states["created"] < 300:
