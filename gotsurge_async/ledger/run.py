@@ -162,9 +162,10 @@ class Run(Notes):
 
     @writes
     def withdraw(self, db: Database, now: int, ids: Sequence[int], why: str) -> set[int]:
-        """Withdraw those orders that are pending or have an unsent draft, and free their keys; returns their ids.
+        """Withdraw those orders that are pending or have an unsent draft, and free their keys.
 
-        No run sends them. Submitted orders with their keys wait again. The other orders stay as they are.
+        No run sends them. Submitted orders with their keys wait again. The other orders stay as they are. Returns the
+        ids of those that are withdrawn now, or were before.
         """
         return joining.withdraw(db, self._held, ids, why, now)
 
@@ -312,6 +313,12 @@ class Run(Notes):
         """
         marks.release(db, self._held, ids, now)
 
+    @writes
+    def withdraw_claimed(self, db: Database, now: int, ids: Sequence[int], why: str) -> None:
+        """Release claimed orders as `release_claim` does, and withdraw them as `withdraw` does: one write."""
+        marks.release(db, self._held, ids, now)
+        joining.withdraw(db, self._held, ids, why, now)
+
     def record(
         self, results: Sequence[OrderOutcome] | Taken, *, broadcast: bool = False, read_at: datetime | None = None
     ) -> Lasting[None]:
@@ -344,16 +351,13 @@ class Run(Notes):
                 the order. Afterwards the order is in doubt, and only ``created`` can be recorded.
             outcome: ``created``, ``refused``, or ``withdrawn`` of an order that was not sent.
 
+        Nothing changes if the outcome is recorded: the write that failed before may have taken effect.
+
         Raises:
             IllegalTransition: the order was settled meanwhile, or another process has it in doubt.
             TaskTaken: its task is recorded for another order.
         """
-        held = structs.replace(self._held, claims=dict(earlier._held.claims), seen={})
-        if outcome.state is OrderState.WITHDRAWN:
-            marks.release(db, held, [outcome.id], now)
-            joining.withdraw(db, held, [outcome.id], outcome.error or "", now)
-        else:
-            marks.record(db, [marks.Results(held, [outcome], now)])
+        joining.settle(db, structs.replace(self._held, claims=dict(earlier._held.claims), seen={}), outcome, now)
 
     @writes
     def resolve(

@@ -25,6 +25,7 @@ from gotsurge_async.ledger.states import (
     WITH_DRAFT,
     Mode,
     NewOrder,
+    OrderOutcome,
     OrderRow,
     OrderState,
     RunInfo,
@@ -33,6 +34,8 @@ from gotsurge_async.ledger.states import (
 WITHDRAWABLE = frozenset({OrderState.PENDING, OrderState.DRAFTED})
 """No driver has been asked about orders in these states, and none will be unless their run sends them."""
 _OPEN = UNFINISHED | CLAIMED
+_TAKEN = frozenset({OrderState.CREATED, OrderState.CANCELLING, OrderState.CANCELLED})
+"""The states of an order whose recorded task the service has, or had."""
 
 
 class Recorded(Struct, frozen=True):
@@ -299,15 +302,34 @@ def _moments(
     return claimed, from_microseconds(updated_at), open_until
 
 
-def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) -> set[int]:
-    """Withdraw those orders that are pending or have an unsent draft, and free their keys; returns their ids.
+def settle(db: Database, run: Held, outcome: OrderOutcome, now: int) -> None:
+    """Record the outcome of a claimed order, unless it is recorded, see `Run.settle_claimed`."""
+    if outcome.state is not OrderState.WITHDRAWN:
+        if not _has(db, run, outcome):
+            marks.record(db, [marks.Results(run, [outcome], now)])
+    elif not withdraw(db, run, [outcome.id], outcome.error or "", now):  # its claim had not been ended
+        marks.release(db, run, [outcome.id], now)
+        withdraw(db, run, [outcome.id], outcome.error or "", now)
 
-    Submitted orders with these keys wait again.
+
+def _has(db: Database, run: Held, outcome: OrderOutcome) -> bool:
+    """Whether an outcome is recorded. A task that was created, and recorded, may be cancelled by now."""
+    for chunk, (place,) in marks.chunks_in(db, run, [outcome.id]):
+        state, task = chunk.state(place), outcome.task_id
+        return state is outcome.state if task is None else chunk.task(place) == task and state in _TAKEN
+    return False
+
+
+def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) -> set[int]:
+    """Withdraw those orders that are pending or have an unsent draft, and free their keys.
+
+    Submitted orders with these keys wait again. Returns the ids of those that are withdrawn now, or were before.
     """
     withdrawn: set[int] = set()
     keys: list[str] = []
     drafts: list[tuple[str, int, str, int, None]] = []
     for chunk, places in marks.chunks_in(db, run, ids):
+        withdrawn |= {number_of(chunk.id, place) for place in places if chunk.state(place) is OrderState.WITHDRAWN}
         free = [place for place in places if chunk.state(place) in WITHDRAWABLE]
         metas: Sequence[Meta] = load(db, [chunk.id], tasks=False, bodies=True)[chunk.id].metas if free else ()
         for place in free:
