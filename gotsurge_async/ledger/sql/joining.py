@@ -14,7 +14,7 @@ from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.sql import marks, runs
 from gotsurge_async.ledger.sql.admission import HELD_BACK, Decided, add, contested, decide
-from gotsurge_async.ledger.sql.chunks import Meta, clean, load, number_of
+from gotsurge_async.ledger.sql.chunks import PLACES, Meta, clean, load, number_of
 from gotsurge_async.ledger.sql.pages import Owner, owners_at, owners_of_keys
 from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.states import (
@@ -59,6 +59,12 @@ def known(db: Database, environment: str, keys: Iterable[str], held: Callable[[s
 def last(db: Database, environment: str, key: str, held: Callable[[str], bool]) -> Recorded | None:
     """The order that has a key, or had it last; ``held`` as in `known`."""
     owner = owners_of_keys(db, environment, [key], unless={}).get(key)
+    return None if owner is None else _recorded(key, owner, held=held(owner.run.id))
+
+
+def at_number(db: Database, environment: str, key: str, number: int, held: Callable[[str], bool]) -> Recorded | None:
+    """The order with an id, which has a key, or had it; ``held`` as in `known`."""
+    owner = owners_at(db, environment, [(key, *divmod(number, PLACES))]).get(key)
     return None if owner is None else _recorded(key, owner, held=held(owner.run.id))
 
 
@@ -323,10 +329,11 @@ def _has(db: Database, run: Held, outcome: OrderOutcome) -> bool:
 def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) -> set[int]:
     """Withdraw those orders that are pending or have an unsent draft, and free their keys.
 
-    Submitted orders with these keys wait again. Returns the ids of those that are withdrawn now, or were before.
+    Submitted orders that these had the keys for wait again. Returns the ids of those that are withdrawn now, or were
+    before.
     """
     withdrawn: set[int] = set()
-    keys: list[str] = []
+    freed: dict[str, int] = {}
     drafts: list[tuple[str, int, str, int, None]] = []
     for chunk, places in marks.chunks_in(db, run, ids):
         withdrawn |= {number_of(chunk.id, place) for place in places if chunk.state(place) is OrderState.WITHDRAWN}
@@ -337,11 +344,11 @@ def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) ->
                 drafts.append((chunk.tasks[place][0], run.number, metas[place].key, now, None))
             chunk.move(place, OrderState.WITHDRAWN)
             chunk.note(place, error=clean(why))
-            keys.append(metas[place].key)
-            withdrawn.add(number_of(chunk.id, place))
+            freed[metas[place].key] = number_of(chunk.id, place)
         if free:
             chunk.save(db, now)
     db.insert("add_unused", drafts)
-    if keys:
-        db.change("unclaim_submitted", environment=run.environment, keys=db.listed(keys), now=now)
-    return withdrawn
+    if freed:
+        which = {"keys": db.listed(freed), "orders": db.listed(freed.values())}
+        db.change("unclaim_submitted", environment=run.environment, now=now, **which)
+    return withdrawn | {*freed.values()}
