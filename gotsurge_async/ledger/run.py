@@ -152,8 +152,7 @@ class Run(Notes):
             if adding.done() and not adding.cancelled() and adding.exception() is None:
                 claimed = [answer for answer in adding.result() if isinstance(answer, int)]
                 with suppress(LedgerError):  # then another process recovers them
-                    await uninterrupted(self.release_claim(claimed))
-                    await uninterrupted(self.withdraw(claimed, "not sent: its caller was cancelled"))
+                    await uninterrupted(self.withdraw_claimed(claimed, "not sent: its caller was cancelled"))
             raise
 
     def knows_task(self, task_id: str) -> bool:
