@@ -19,6 +19,7 @@ from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Response
 from tests.support.desks import Gate, Service, client, created, desk_of, once_so, states, waiting
 from tests.support.orders import order, orders
+from tests.support.threads import Threads
 
 OTHER = Money.of("6.00", "SGD")
 
@@ -271,7 +272,7 @@ async def test_orders_that_another_process_has_in_hand_hold_up_no_other(
 ) -> None:
     """A file push stands still with their keys: the next one is sent, and they have their outcomes when it ends."""
     monkeypatch.setattr(submitting, "IN_HAND", CHUNK + 2)
-    clock, service, most = ManualClock(), Service(), 0
+    clock, service, threads = ManualClock(), Service(), Threads()
     async with await Ledger.open(tmp_path / "ledger.db", clock=clock.now) as other:
         run = await other.begin(environment="sandbox", mode=Mode.DIRECT, source="orders.csv")
         await run.add([NewOrder(at, each.tracking_id or "", codec.encode_order(each)[0]) for at, each in numbered(9)])
@@ -280,22 +281,22 @@ async def test_orders_that_another_process_has_in_hand_hold_up_no_other(
         async with desk_of(tmp_path, service, clock=clock) as desk:
             for _, each in numbered(9):
                 await desk.submit(each)
-            for _ in range(30):
-                await clock.advance(1)
-                most = max(most, len(desk._sender._in_hand))
+            await threads.pass_time(clock, clock.sleep(10), step=1)
             await desk.submit(order("NEW"))
-            await once_so(clock, lambda: service.sent)
-            asking = asyncio.create_task(desk.create(order("T-1")))  # a caller waits for the other process
-            await clock.advance(5)
+            await threads.pass_time(clock, desk.outcome("NEW"), step=1)
+            asking = asyncio.create_task(desk.create(order("T-1")))  # callers wait for the other process
+            leaving = asyncio.create_task(desk.create(order("T-2"), timeout=10))
+            await threads.pass_time(clock, clock.sleep(20), step=1)
             assert not asking.done()
+            assert isinstance(await leaving, InDoubt)
+            assert {each.key for each in desk._sender._in_hand.values()} <= {"T-1"}
             claimed = await run.claim([row.id async for row in run.rows()])
             await run.record([OrderOutcome(number, OrderState.CREATED, f"task-{number}") for number in claimed])
             await run.close()
             outcomes = asyncio.gather(asking, *(desk.outcome(str(each.tracking_id)) for _, each in numbered(9)))
-            await once_so(clock, outcomes.done)
+            await threads.pass_time(clock, outcomes, step=1)
             assert {type(outcome) for outcome in await outcomes} == {Created}
     assert service.sent == ["NEW"]
-    assert most <= submitting.IN_HAND
 
 
 def numbered(count: int) -> list[tuple[int, Order]]:
