@@ -212,7 +212,7 @@ class Entry:
 
     def end_elsewhere(self) -> None:
         """Set the result: another process has the order in hand, and no caller waits for it any more."""
-        why = "another process has it in hand"
+        why = "another process is still working on the order"
         if self.retriers:
             self.end_unprocessed(TakenByAnother(why, "E906", operation=OPERATION))
         self.end_in_doubt(why)
