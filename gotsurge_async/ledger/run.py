@@ -155,8 +155,7 @@ class Run(Notes):
             if adding.done() and not adding.cancelled() and adding.exception() is None:
                 claimed = [answer for answer in adding.result() if isinstance(answer, int)]
                 with suppress(LedgerError):  # then another process recovers them
-                    await uninterrupted(self.release_claim(claimed))
-                    await uninterrupted(self.withdraw(claimed, "not sent: its caller was cancelled"))
+                    await uninterrupted(self.withdraw_claimed(claimed, "not sent: its caller was cancelled"))
             raise
 
     def knows_task(self, task_id: str) -> bool:
@@ -165,9 +164,10 @@ class Run(Notes):
 
     @writes
     def withdraw(self, db: Database, now: int, ids: Sequence[int], why: str) -> set[int]:
-        """Withdraw those orders that are pending or have an unsent draft, and free their keys; returns their ids.
+        """Withdraw those orders that are pending or have an unsent draft, and free their keys.
 
-        No run sends them. Submitted orders with their keys wait again. The other orders stay as they are.
+        No run sends them. Submitted orders with their keys wait again. The other orders stay as they are. Returns the
+        ids of those that are withdrawn now, or were before.
         """
         return joining.withdraw(db, self._held, ids, why, now)
 
@@ -330,6 +330,12 @@ class Run(Notes):
         """
         marks.release(db, self._held, ids, now)
 
+    @writes
+    def withdraw_claimed(self, db: Database, now: int, ids: Sequence[int], why: str) -> None:
+        """Release claimed orders as `release_claim` does, and withdraw them as `withdraw` does: one write."""
+        marks.release(db, self._held, ids, now)
+        joining.withdraw(db, self._held, ids, why, now)
+
     def record(
         self, results: Sequence[OrderOutcome] | Taken, *, broadcast: bool = False, read_at: datetime | None = None
     ) -> Lasting[None]:
@@ -362,16 +368,13 @@ class Run(Notes):
                 the order. Afterwards the order is in doubt, and only ``created`` can be recorded.
             outcome: ``created``, ``refused``, or ``withdrawn`` of an order that was not sent.
 
+        Nothing changes if the outcome is recorded: the write that failed before may have taken effect.
+
         Raises:
             IllegalTransition: the order was settled meanwhile, or another process has it in doubt.
             TaskTaken: its task is recorded for another order.
         """
-        held = structs.replace(self._held, claims=dict(earlier._held.claims), seen={})
-        if outcome.state is OrderState.WITHDRAWN:
-            marks.release(db, held, [outcome.id], now)
-            joining.withdraw(db, held, [outcome.id], outcome.error or "", now)
-        else:
-            marks.record(db, [marks.Results(held, [outcome], now)])
+        joining.settle(db, structs.replace(self._held, claims=dict(earlier._held.claims), seen={}), outcome, now)
 
     @writes
     def resolve(

@@ -214,8 +214,8 @@ class Submitted(Struct, frozen=True):
     """The time at which it was submitted, in microseconds."""
     tries: int = 0
     """The number of failed attempts to send it."""
-    claimed: bool = False
-    """Whether an order of a run owns the key for it; the outcome of that order is its own."""
+    claimed: int = 0
+    """The id of the order of a run that has the key for it, and whose outcome is its own; 0 if there is none."""
     stopped: int = 0
     """The reason why it is not sent: `OTHER_CONTENT`, `OLDER_COPY` or `OLDER_COPY_REPORTED`; 0 if it will be sent."""
 

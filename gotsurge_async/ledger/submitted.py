@@ -18,7 +18,7 @@ from gotsurge_async.ledger.sql.joining import Recorded
 from gotsurge_async.ledger.sql.marks import count
 from gotsurge_async.ledger.sql.schema import TEXT
 from gotsurge_async.ledger.sql.store import Store
-from gotsurge_async.ledger.states import LIVE, OrderState, Submitted
+from gotsurge_async.ledger.states import FREE, LIVE, WAITING, OrderState, Submitted
 from gotsurge_async.ledger.upkeep.counter import LEDGER_ID, identity_of
 from gotsurge_async.starting import pattern
 
@@ -141,7 +141,11 @@ class SubmittedOrders:
         return _one(rows)
 
     async def standing(self, key: str) -> tuple[Submitted | None, Recorded | None]:
-        """The order that waits under a key, and the one that has the key, or had it last, at one moment."""
+        """The order that waits under a key, and the one that has the key, or had it last, at one moment.
+
+        If the order that waits was claimed, and refused or cancelled, the second one is its own, unless an order with
+        the key was created since, or is in doubt.
+        """
         with nothing_sent():
             return await self._store.read(self._standing, key)
 
@@ -165,9 +169,16 @@ class SubmittedOrders:
         await self._store.write(lambda db: db.change("stop_submitted", number=order.number, stopped=why))
 
     async def unclaim(self, order: Submitted) -> None:
-        """Make an order due again: the order of a run that had its key for it was not sent."""
-        which = {"environment": self._environment, "now": self._store.stamp()}
-        await self._store.write(lambda db: db.change("unclaim_submitted", keys=db.listed([order.key]), **which))
+        """Make an order due again if the order of a run that has its key for it still waits: it was not sent."""
+        now = self._store.stamp()
+
+        def job(db: Database) -> None:
+            row, owner = self._standing(db, order.key)
+            if row == order and owner is not None and owner.row.id == order.claimed and owner.row.state in WAITING:
+                which = {"keys": db.listed([order.key]), "orders": db.listed([order.claimed])}
+                db.change("unclaim_submitted", environment=self._environment, now=now, **which)
+
+        await self._store.write(job)
 
     async def forget(self, order: Submitted) -> None:
         """Remove an order whose outcome is in the ledger."""
@@ -175,7 +186,14 @@ class SubmittedOrders:
 
     def _standing(self, db: Database, key: str) -> tuple[Submitted | None, Recorded | None]:
         row = _one(db.rows("submitted", environment=self._environment, key=key))
-        return row, joining.last(db, self._environment, key, partial(self._store.locks.is_held, db))
+        held = partial(self._store.locks.is_held, db)
+        owner = joining.last(db, self._environment, key, held)
+        known = row is not None and owner is not None and (owner.row.id == row.claimed or owner.row.state in _KNOWN)
+        if row is not None and row.claimed and not known:
+            own = joining.at_number(db, self._environment, key, row.claimed, held)
+            if own is not None and own.row.state in FREE:  # another order may have had the key since
+                return row, own
+        return row, owner
 
     async def _check(self, connection: Any) -> None:
         if self._store.place.kind is not Kind.POSTGRESQL:
@@ -212,5 +230,5 @@ def _one(rows: Sequence[Any]) -> Submitted | None:
 
 
 def _made(row: Sequence[Any]) -> Submitted:
-    number, account, key, payload, at, tries, claimed, stopped = row
-    return Submitted(number, account, key, bytes(payload), at, tries, bool(claimed), stopped)
+    number, account, key, payload, *rest = row
+    return Submitted(number, account, key, bytes(payload), *rest)

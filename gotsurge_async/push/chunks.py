@@ -146,6 +146,8 @@ class ChunkSender(ABC):
             stays pending then.
         lost_drafts: keys of orders for which a draft may exist that is not recorded; none in direct mode.
         taken: ids of orders in doubt whose answer named another order's task.
+        withdraws: whether, in direct mode, the write that ends the claim of an order that was not processed also
+            withdraws the order: its caller hears that it was not sent, so no later write may be needed for that.
         unrecorded: answers that came, and that the ledger failed to record, by the order's id.
     """
 
@@ -160,6 +162,7 @@ class ChunkSender(ABC):
     stopping: asyncio.Event
     lost_drafts: set[str] = attrs.field(factory=set, init=False)
     taken: set[int] = attrs.field(factory=set, init=False)
+    withdraws: bool = attrs.field(default=False, init=False)
     unrecorded: dict[int, OrderResult[PendingOrder]] = attrs.field(factory=dict, init=False)
     _sending: Session = attrs.field(init=False)
 
@@ -308,14 +311,14 @@ class ChunkSender(ABC):
         """Record the results of an answer, and return them; an order whose task is another order's becomes in doubt."""
         outcomes: list[OrderOutcome] = []
         lost: list[InDoubt[PendingOrder]] = []
-        unprocessed: list[int] = []
+        unprocessed: list[Unprocessed[PendingOrder]] = []
         for result in results:
             if isinstance(result, Created | Refused):
                 outcomes.append(self.outcome_of(result))
             elif isinstance(result, InDoubt):
                 lost.append(result)
             else:
-                unprocessed.append(result.order.id)
+                unprocessed.append(result)
         try:
             if outcomes:
                 await self._keep(outcomes, broadcast=self.created_as is OrderState.DRAFTED)
@@ -332,7 +335,7 @@ class ChunkSender(ABC):
         if lost:
             await self._record_lost(lost)
         if unprocessed:
-            await self.run.release_claim(unprocessed)
+            await self._record_unprocessed(unprocessed)
         return results
 
     def outcome_of(
@@ -360,6 +363,10 @@ class ChunkSender(ABC):
         """Record orders as in doubt: they are not sent again."""
         in_doubt = OrderState.IN_DOUBT
         await self._keep([OrderOutcome(doubt.order.id, in_doubt, error=str(doubt.error)) for doubt in doubts])
+
+    async def _record_unprocessed(self, unprocessed: Sequence[Unprocessed[PendingOrder]]) -> None:
+        """End the claim of orders that were not processed."""
+        await self.run.release_claim([result.order.id for result in unprocessed])
 
     @abstractmethod
     async def _release(self, results: Results) -> None:
@@ -412,6 +419,12 @@ class DirectSender(ChunkSender):
                 left.append(doubt)
         if left:
             await self._record_doubts(left)
+
+    async def _record_unprocessed(self, unprocessed: Sequence[Unprocessed[PendingOrder]]) -> None:
+        if not self.withdraws:
+            return await super()._record_unprocessed(unprocessed)
+        why = self.outcome_of(unprocessed[0]).error or ""
+        return await self.run.withdraw_claimed([result.order.id for result in unprocessed], why)
 
 
 def is_nameless(doubt: InDoubt[PendingOrder]) -> bool:

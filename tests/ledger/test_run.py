@@ -167,6 +167,36 @@ async def test_a_cancelled_claim_comes_to_pass_as_a_whole(ledger: Ledger) -> Non
     assert (await run.counts()).sending == 40
 
 
+@pytest.mark.parametrize(
+    ("outcome", "later"),
+    [
+        (OrderState.CREATED, []),
+        (OrderState.CREATED, [OrderState.CANCELLING, OrderState.CANCELLED]),
+        (OrderState.REFUSED, []),
+        (OrderState.WITHDRAWN, []),
+        (OrderState.WITHDRAWN, [OrderState.WITHDRAWN]),
+    ],
+)
+async def test_an_answer_is_settled_once(ledger: Ledger, outcome: OrderState, later: list[OrderState]) -> None:
+    """A write that seemed to fail took effect: what is recorded stays so, and a released order is not sent."""
+    run = await loaded(ledger, orders(1))
+    await run.start()
+    (one,) = await run.claim(await ids(run))
+    answer = OrderOutcome(one, outcome, "task-1" if outcome is OrderState.CREATED else None)
+    if outcome is OrderState.WITHDRAWN:
+        await run.release_claim([one])
+    else:
+        await run.record([answer])
+    for state in later:
+        if state is OrderState.WITHDRAWN:
+            await run.withdraw([one], "not sent")
+        else:
+            await run.record([OrderOutcome(one, state, ended=state is OrderState.CANCELLED)])
+    for _ in range(2):
+        await run.settle_claimed(run, answer)
+    assert await states(ledger, run) == {"TRK-1": (later or [outcome])[-1].value}
+
+
 async def test_a_cancelled_admission_closes_the_door(ledger: Ledger) -> None:
     """An admission whose caller was cancelled may have come to pass: no order can be added after it."""
     run = await added(ledger, orders(3))

@@ -26,7 +26,7 @@ from gotsurge_async.ledger import (
 )
 from gotsurge_async.ledger.sql.store import Backend, place
 from gotsurge_async.ledger.submitted import LEASE, SubmittedOrders
-from tests.ledger.kit import TurnedClock, begun, order
+from tests.ledger.kit import TurnedClock, begun, ids, loaded, order
 from tests.support.postgres import Server
 
 
@@ -139,7 +139,7 @@ async def test_what_is_claimed_no_longer_waits(ledger: Ledger) -> None:
     (number,) = await run.join([order(1)], {"TRK-1": submitted.number})
     assert isinstance(number, int)
     waits, recorded = await waiting(ledger).standing("TRK-1")
-    assert waits == structs.replace(submitted, claimed=True)
+    assert waits == structs.replace(submitted, claimed=number)
     assert recorded is not None
     assert recorded.row.state is OrderState.SENDING
     assert await run.join([order(2, "TRK-1")], {"TRK-1": submitted.number}) == [None]  # by a desk that was late
@@ -162,10 +162,58 @@ async def test_what_another_order_has_created_is_claimed_too(ledger: Ledger) -> 
     assert (await waiting(ledger).standing("TRK-1"))[0] == submitted  # it is on its way, and may fail
     await run.record([OrderOutcome(number, OrderState.CREATED, "task-1")])
     await run.join([order(1)], {"TRK-1": submitted.number, "TRK-2": other.number})
-    assert (await waiting(ledger).standing("TRK-1"))[0] == structs.replace(submitted, claimed=True)
+    assert (await waiting(ledger).standing("TRK-1"))[0] == structs.replace(submitted, claimed=number)
     assert (await waiting(ledger).standing("TRK-2"))[0] == other
     waits, recorded = await waiting(ledger).add("", "TRK-1", b"{}")
-    assert (waits, recorded and recorded.row.task_id) == (structs.replace(submitted, claimed=True), "task-1")
+    assert (waits, recorded and recorded.row.task_id) == (structs.replace(submitted, claimed=number), "task-1")
+
+
+async def refused(ledger: Ledger) -> tuple[Run, Submitted]:
+    """A submitted order, TRK-1, that the service refused, and its run; no desk has noted that."""
+    run = await sending(ledger)
+    submitted = await added(ledger, "TRK-1", order(1).payload)
+    (number,) = await run.join([order(1)], {"TRK-1": submitted.number})
+    assert isinstance(number, int)
+    await run.record([OrderOutcome(number, OrderState.REFUSED, error="no such street")])
+    return run, structs.replace(submitted, claimed=number)
+
+
+async def test_what_has_its_outcome_does_not_wait_again(ledger: Ledger) -> None:
+    """Another order with its key is withdrawn, or waits in a run that no process has: the refusal is the outcome."""
+    run, submitted = await refused(ledger)
+    (other,) = await run.join([order(2, "TRK-1")])
+    assert isinstance(other, int)
+    await run.release_claim([other])
+    assert await run.withdraw([other], "no connection") == {other}
+    for _ in range(2):
+        waits, recorded = await waiting(ledger).standing("TRK-1")
+        assert waits == submitted
+        assert recorded is not None
+        assert (recorded.row.id, recorded.row.state) == (submitted.claimed, OrderState.REFUSED)
+        stopped = await loaded(ledger, [order(3, "TRK-1")])
+        await stopped.close()
+        await waiting(ledger).unclaim(submitted)
+
+
+async def test_what_another_run_takes_over_has_the_outcome_there(ledger: Ledger) -> None:
+    """Its run ended before it sent it: an order that takes the key over acts for it, until that has an outcome."""
+    first = await sending(ledger)
+    submitted = await added(ledger, "TRK-1", order(1).payload)
+    (number,) = await first.join([order(1)], {"TRK-1": submitted.number})
+    assert isinstance(number, int)
+    await first.release_claim([number])
+    await first.close()
+    run = await loaded(ledger, [order(1)])
+    await run.start()
+    (taking,) = await run.claim(await ids(run))
+    waits, recorded = await waiting(ledger).standing("TRK-1")
+    assert recorded is not None
+    assert (waits, recorded.row.id) == (structs.replace(submitted, claimed=taking), taking)
+    await run.record([OrderOutcome(taking, OrderState.REFUSED, error="no such street")])
+    (other,) = await run.join([order(2, "TRK-1")])
+    assert isinstance(other, int)
+    await run.withdraw_claimed([other], "no connection")
+    assert (await waiting(ledger).standing("TRK-1"))[0] == waits
 
 
 # --- in the caller's transaction --------------------------------------------------------------------------------------
@@ -291,6 +339,23 @@ async def test_a_rollback_leaves_what_was_stopped(url: str) -> None:
         await connection.commit()
         (taken,) = await waiting(ledger).take("")
         assert taken.payload == b"second"
+
+
+@pytest.mark.slow
+async def test_an_open_transaction_does_not_hold_up_another_order_with_the_key(url: str) -> None:
+    """It replaces a submitted order that was refused; an order that a caller created is withdrawn meanwhile."""
+    async with await Ledger.open(url) as ledger, by_psycopg(url) as connection:
+        run, _ = await refused(ledger)
+        await waiting(ledger).add("", "TRK-1", b"{}", connection)
+        (other,) = await run.join([order(2, "TRK-1")])
+        assert isinstance(other, int)
+        async with asyncio.timeout(20):
+            await run.withdraw_claimed([other], "no connection")
+        await connection.commit()
+        waits, _ = await waiting(ledger).standing("TRK-1")
+        assert waits is not None
+        assert (waits.payload, waits.claimed) == (b"{}", 0)
+        await run.close()
 
 
 @pytest.mark.slow

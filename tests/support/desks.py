@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from sqlite3 import OperationalError
 from typing import Any
 
 import msgspec
@@ -11,8 +12,9 @@ import pytest
 
 from gotsurge_async import GotSurge, RetryPolicy
 from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState
+from gotsurge_async.database import Database, Sqlite
 from gotsurge_async.ledger import LedgerUnusable
-from gotsurge_async.ledger.sql import joining
+from gotsurge_async.ledger.sql import joining, marks
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
@@ -116,3 +118,21 @@ def fail_once(
         raise kind("its disk failed")
 
     monkeypatch.setattr(where, name, fail)
+
+
+def lose_commit(monkeypatch: pytest.MonkeyPatch, *, name: str, where: Any = marks) -> None:
+    """Have the ledger's next write of a kind take effect, and the result of its commit be lost."""
+    whole, commit = getattr(where, name), Sqlite.commit
+
+    def write(db: Database, *words: Any) -> Any:
+        def lose(committed: Sqlite) -> None:
+            commit(committed)
+            if committed is db:
+                monkeypatch.setattr(Sqlite, "commit", commit)
+                raise OperationalError("disk I/O error")
+
+        monkeypatch.setattr(where, name, whole)
+        monkeypatch.setattr(Sqlite, "commit", lose)
+        return whole(db, *words)
+
+    monkeypatch.setattr(where, name, write)

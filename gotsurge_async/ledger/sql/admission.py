@@ -387,6 +387,7 @@ def decide(
     unused = _unused_by_key(db, block)
     changed: dict[int, Chunk] = {}
     drafts: list[tuple[str, int, str, int, None]] = []
+    superseded: dict[str, int] = {}
     for each in block:
         mine, place, owner = each.chunk, each.place, each.owner
         if owner is None:
@@ -423,7 +424,11 @@ def decide(
         theirs.move(at, OrderState.SUPERSEDED)
         theirs.epoch += 1  # a write of a process that read it before is refused
         decided.superseded += 1
+        superseded[each.key] = number_of(theirs.id, at)
         take_contested(db, run, each)
+    if superseded:  # what was submitted has its outcome here from now on
+        which = {"keys": db.listed(superseded), "orders": db.listed(superseded.values())}
+        db.change("hand_over_submitted", environment=run.environment, **which)
     for chunk in changed.values():
         chunk.save(db, now)
     db.insert("add_unused", drafts)

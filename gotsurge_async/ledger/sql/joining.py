@@ -14,7 +14,7 @@ from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.sql import marks, runs
 from gotsurge_async.ledger.sql.admission import HELD_BACK, Decided, add, contested, decide
-from gotsurge_async.ledger.sql.chunks import Meta, clean, load, number_of
+from gotsurge_async.ledger.sql.chunks import PLACES, Meta, clean, load, number_of
 from gotsurge_async.ledger.sql.pages import Owner, owners_at, owners_of_keys
 from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.states import (
@@ -26,6 +26,7 @@ from gotsurge_async.ledger.states import (
     WITH_DRAFT,
     Mode,
     NewOrder,
+    OrderOutcome,
     OrderRow,
     OrderState,
     RunInfo,
@@ -34,6 +35,8 @@ from gotsurge_async.ledger.states import (
 WITHDRAWABLE = frozenset({OrderState.PENDING, OrderState.DRAFTED})
 """No driver has been asked about orders in these states, and none will be unless their run sends them."""
 _OPEN = UNFINISHED | CLAIMED
+_TAKEN = frozenset({OrderState.CREATED, OrderState.CANCELLING, OrderState.CANCELLED})
+"""The states of an order whose recorded task the service has, or had."""
 
 
 class Recorded(Struct, frozen=True):
@@ -57,6 +60,12 @@ def known(db: Database, environment: str, keys: Iterable[str], held: Callable[[s
 def last(db: Database, environment: str, key: str, held: Callable[[str], bool]) -> Recorded | None:
     """The order that has a key, or had it last; ``held`` as in `known`."""
     owner = owners_of_keys(db, environment, [key], unless={}).get(key)
+    return None if owner is None else _recorded(key, owner, held=held(owner.run.id))
+
+
+def at_number(db: Database, environment: str, key: str, number: int, held: Callable[[str], bool]) -> Recorded | None:
+    """The order with an id, which has a key, or had it; ``held`` as in `known`."""
+    owner = owners_at(db, environment, [(key, *divmod(number, PLACES))]).get(key)
     return None if owner is None else _recorded(key, owner, held=held(owner.run.id))
 
 
@@ -301,15 +310,35 @@ def _moments(
     return claimed, from_microseconds(updated_at), open_until
 
 
-def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) -> set[int]:
-    """Withdraw those orders that are pending or have an unsent draft, and free their keys; returns their ids.
+def settle(db: Database, run: Held, outcome: OrderOutcome, now: int) -> None:
+    """Record the outcome of a claimed order, unless it is recorded, see `Run.settle_claimed`."""
+    if outcome.state is not OrderState.WITHDRAWN:
+        if not _has(db, run, outcome):
+            marks.record(db, [marks.Results(run, [outcome], now)])
+    elif not withdraw(db, run, [outcome.id], outcome.error or "", now):  # its claim had not been ended
+        marks.release(db, run, [outcome.id], now)
+        withdraw(db, run, [outcome.id], outcome.error or "", now)
 
-    Submitted orders with these keys wait again.
+
+def _has(db: Database, run: Held, outcome: OrderOutcome) -> bool:
+    """Whether an outcome is recorded. A task that was created, and recorded, may be cancelled by now."""
+    for chunk, (place,) in marks.chunks_in(db, run, [outcome.id]):
+        state, task = chunk.state(place), outcome.task_id
+        return state is outcome.state if task is None else chunk.task(place) == task and state in _TAKEN
+    return False
+
+
+def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) -> set[int]:
+    """Withdraw those orders that are pending or have an unsent draft, and free their keys.
+
+    Submitted orders that these had the keys for wait again. Returns the ids of those that are withdrawn now, or were
+    before.
     """
     withdrawn: set[int] = set()
-    keys: list[str] = []
+    freed: dict[str, int] = {}
     drafts: list[tuple[str, int, str, int, None]] = []
     for chunk, places in marks.chunks_in(db, run, ids):
+        withdrawn |= {number_of(chunk.id, place) for place in places if chunk.state(place) is OrderState.WITHDRAWN}
         free = [place for place in places if chunk.state(place) in WITHDRAWABLE]
         metas: Sequence[Meta] = load(db, [chunk.id], tasks=False, bodies=True)[chunk.id].metas if free else ()
         for place in free:
@@ -317,11 +346,11 @@ def withdraw(db: Database, run: Held, ids: Sequence[int], why: str, now: int) ->
                 drafts.append((chunk.tasks[place][0], run.number, metas[place].key, now, None))
             chunk.move(place, OrderState.WITHDRAWN)
             chunk.note(place, error=clean(why))
-            keys.append(metas[place].key)
-            withdrawn.add(number_of(chunk.id, place))
+            freed[metas[place].key] = number_of(chunk.id, place)
         if free:
             chunk.save(db, now)
     db.insert("add_unused", drafts)
-    if keys:
-        db.change("unclaim_submitted", environment=run.environment, keys=db.listed(keys), now=now)
-    return withdrawn
+    if freed:
+        which = {"keys": db.listed(freed), "orders": db.listed(freed.values())}
+        db.change("unclaim_submitted", environment=run.environment, now=now, **which)
+    return withdrawn | {*freed.values()}

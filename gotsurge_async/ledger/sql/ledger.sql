@@ -36,7 +36,7 @@ CREATE INDEX decisions_of_run ON decisions (run, id);
 CREATE TABLE submitted (
   number {numbered}, environment TEXT NOT NULL, account TEXT NOT NULL, key TEXT NOT NULL, payload {bytes} NOT NULL,
   submitted_at {big} NOT NULL, due_at {big} NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
-  claimed INTEGER NOT NULL DEFAULT 0, stopped INTEGER NOT NULL DEFAULT 0, UNIQUE (environment, key));
+  claimed {big} NOT NULL DEFAULT 0, stopped INTEGER NOT NULL DEFAULT 0, UNIQUE (environment, key));
 CREATE INDEX submitted_by_due ON submitted (due_at);
 CREATE TABLE distributions (
   run {big} NOT NULL PRIMARY KEY, put_up_at {big} NOT NULL, epoch {big} NOT NULL, brakes TEXT NOT NULL, refused {big} NOT NULL,
@@ -462,8 +462,8 @@ DELETE FROM notes WHERE chunk {among:chunks};
 
 -- --- submitted orders -------------------------------------------------------------------------------------------------
 
--- A row stays until its outcome is known. It is claimed while an order of a run has its key for it. One that an older copy
--- stopped (2) is taken only to be reported. Nothing may wait for the transaction of a caller who has just submitted the same key.
+-- A row stays until its outcome is known. It is claimed by the number of the order of a run that has, or had, its key for it;
+-- another order with the key has another outcome. One that an older copy stopped (2) is taken only to be reported. Nothing may wait for the transaction of a caller who has just submitted the same key.
 -- name: wait_at_most@postgresql
 SELECT current_setting('lock_timeout'), set_config('lock_timeout', :limit, true);
 -- name: has_ledger@postgresql
@@ -492,10 +492,14 @@ UPDATE submitted SET due_at = :until WHERE number IN (
 RETURNING number, account, key, payload, submitted_at, tries, claimed, stopped;
 -- name: still_submitted
 SELECT number FROM submitted WHERE number {among:numbers} AND claimed = 0 AND stopped = 0 {skip_locked};
+-- word: number_of_owner
+(SELECT keys.chunk * 32 + keys.place FROM keys WHERE keys.environment = submitted.environment AND keys.key = submitted.key)
 -- name: claim_submitted
-UPDATE submitted SET claimed = 1 WHERE number {among:numbers};
+UPDATE submitted SET claimed = {number_of_owner} WHERE number {among:numbers};
+-- name: hand_over_submitted
+UPDATE submitted SET claimed = {number_of_owner} WHERE environment = :environment AND key {among:keys} AND claimed {among:orders};
 -- name: unclaim_submitted
-UPDATE submitted SET claimed = 0, due_at = :now WHERE environment = :environment AND key {among:keys} AND claimed = 1;
+UPDATE submitted SET claimed = 0, due_at = :now WHERE environment = :environment AND key {among:keys} AND claimed {among:orders};
 -- name: put_off
 UPDATE submitted SET due_at = :due_at, tries = tries + :more
 WHERE number IN (SELECT number FROM submitted WHERE number {among:numbers} {skip_locked});
@@ -506,10 +510,10 @@ UPDATE submitted SET stopped = :stopped WHERE claimed = 0 AND stopped = 0;
 -- name: forget_submitted
 DELETE FROM submitted WHERE number IN (SELECT number FROM submitted WHERE number = :number {skip_locked});
 -- name: replace_submitted@sqlite
-DELETE FROM submitted WHERE number = :number AND (claimed = 1 OR stopped > 0);
+DELETE FROM submitted WHERE number = :number AND (claimed > 0 OR stopped > 0);
 -- name: replace_submitted@postgresql
 WITH limited AS MATERIALIZED (SELECT set_config('lock_timeout', :limit, true))
-DELETE FROM submitted USING limited WHERE number = :number AND (claimed = 1 OR stopped > 0);
+DELETE FROM submitted USING limited WHERE number = :number AND (claimed > 0 OR stopped > 0);
 -- name: count_submitted
 SELECT environment, sum(CASE WHEN claimed = 0 AND stopped = 0 THEN 1 ELSE 0 END), sum(CASE WHEN stopped > 0 THEN 1 ELSE 0 END)
 FROM submitted GROUP BY environment ORDER BY environment;

@@ -50,7 +50,6 @@ _SIGNED = range(-(2**63), 2**63)
 _NUMBERS = {
     "place": range(CHUNK),
     "created": range(2),
-    "claimed": range(2),
     "stopped": range(4),
     "packed": range(3),
     "fingerprint": _SIGNED,

@@ -301,7 +301,7 @@ class Desk:
         self._refuse_other_loop()
         while (entry := self._entries.get(key)) is not None:
             fields = () if payload == entry.payload else tuple(differing(payload, entry.payload, f"key {key}"))
-            outcome = await self._result(entry, ends)
+            outcome = await self._result(entry, ends, retries=submitted is not None)
             if isinstance(outcome, Created | InDoubt):
                 same = attrs.evolve(outcome, replayed=True)
                 return Changed(order=made, fields=fields, outcome=same) if fields else same
@@ -313,7 +313,7 @@ class Desk:
             return replayed(Entry(made, key, payload, plain, self._forget), await self._known_or_refused(key))
         entry = self._entries[key] = Entry(made, key, payload, plain, self._forget, submitted)
         self._wait(entry)
-        return await self._result(entry, ends)
+        return await self._result(entry, ends, retries=submitted is not None)
 
     async def close(self, timeout: float | None = DRAIN) -> None:
         """Accept no more orders, finish those that wait or are under way, and end the run. The client stays open.
@@ -370,9 +370,9 @@ class Desk:
     def _forget(self, entry: Entry) -> None:
         del self._entries[entry.key]
 
-    async def _result(self, entry: Entry, ends: float | None) -> Outcome:
+    async def _result(self, entry: Entry, ends: float | None, *, retries: bool = False) -> Outcome:
         """The result of an entry, or what is certain about it when its caller has waited long enough."""
-        entry.waiters += 1
+        entry.waiters, entry.retriers = entry.waiters + 1, entry.retriers + retries
         events: list[asyncio.Future[None]] = []
         try:
             if ends is None:
@@ -391,7 +391,7 @@ class Desk:
             entry.promised = True
             raise cancelled from entry.what_is_known("the caller was cancelled")
         finally:
-            entry.waiters -= 1
+            entry.waiters, entry.retriers = entry.waiters - 1, entry.retriers - retries
             for event in events:
                 event.cancel()
         if isinstance(entry.result, GotSurgeError):

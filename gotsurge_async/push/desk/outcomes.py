@@ -164,6 +164,8 @@ class Entry:
         failed: whether the ledger failed when the order was written.
         tried: whether the failure was in a commit, so that the order may be in the ledger.
         promised: whether a caller left with the answer that it may still be sent: then it is not withdrawn.
+        waiters: the number of those who wait for its result.
+        retriers: the number of waiters that ask again later, and so need not wait for another process.
         ended: called once, when its result is set.
         result: its outcome, or the error that its callers get; None until it is known.
     """
@@ -179,6 +181,7 @@ class Entry:
     tried: bool = False
     promised: bool = False
     waiters: int = 0
+    retriers: int = 0
     result: Outcome | GotSurgeError | None = None
     _futures: "set[asyncio.Future[None]]" = attrs.field(factory=set, init=False)
 
@@ -206,6 +209,13 @@ class Entry:
         """Set the result: the order was sent, or may have been."""
         error = OutcomeUnknown(why, "E907", operation=OPERATION, body=self.payload)
         self.end(InDoubt(order=self.order, error=error))
+
+    def end_elsewhere(self) -> None:
+        """Set the result: another process has the order in hand, and no caller waits for it any more."""
+        why = "another process is still working on the order"
+        if self.retriers:
+            self.end_unprocessed(TakenByAnother(why, "E906", operation=OPERATION))
+        self.end_in_doubt(why)
 
     def end_by_ledger(self, error: GotSurgeError) -> None:
         """Set an error as the result: nothing was sent, unless the ledger may have the order from an earlier write."""

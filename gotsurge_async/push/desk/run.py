@@ -42,6 +42,9 @@ class DeskRun:
     _asked: float = attrs.field(default=attrs.Factory(lambda run: run.began, takes_self=True), init=False)
     _orders_then: int = attrs.field(default=0, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        self.sender.withdraws = True
+
     async def check_mode(self, push: Push, now: float) -> None:
         """Ask for the mode of a direct run again, if orders have joined it since: a proxy may have refused to list."""
         if self.run.info.mode is Mode.DIRECT and self.orders > self._orders_then and now - self._asked >= REFUSED_FOR:

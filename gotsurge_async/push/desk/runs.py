@@ -318,14 +318,14 @@ class DeskRuns:
         """Wait for the outcome of an order that another process is sending, as long as a caller waits for it."""
         pause = _FIRST_POLL
         try:
-            while entry.waiters:
+            while entry.waiters > entry.retriers:
                 await self._clock.sleep(pause)
                 pause = min(_LAST_POLL, pause * 2)
                 recorded = await self.known(entry.key)
                 if recorded is None or not in_hand(recorded, self.ledger.now()):
                     self._again(entry)  # its outcome is known, its key is free, or its process has ended
                     return
-            entry.end_in_doubt("another process is still working on the order")
+            entry.end_elsewhere()
         except BaseException as error:
             entry.end_in_doubt(f"another process is still working on the order; this one cannot wait for it: {error!r}")
             raise

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.calls.create import InDoubt, Unprocessed
-from gotsurge_async.clock import Clock, uninterrupted
+from gotsurge_async.clock import Clock, to_microseconds, uninterrupted
 from gotsurge_async.database import is_text
 from gotsurge_async.errors import GotSurgeError, NotSent, OutcomeUnknown, UsageError
 from gotsurge_async.ledger import (
@@ -49,6 +49,8 @@ POLL = 1.0
 """Seconds between two checks for orders of other processes, or of transactions that have committed."""
 OUTCOME_POLL, LAST_POLL = 0.2, 2.0
 """Seconds between two checks for the outcome of another process's order: at first, and at most."""
+LONGEST_POLL = 60.0
+"""The most seconds between two checks for an order that another process has in hand, however many there are."""
 LONGEST_PROBE = 60.0
 """Seconds after which another order probes an outage, because the one before may wait for another process."""
 IN_HAND = 5 * CHUNK
@@ -189,17 +191,18 @@ class Sender:
                 wait.cancel()
 
     async def _send(self, order: Submitted) -> None:
-        cut = False
+        cut = waits = False
         try:
-            outcome = await (self._look(order) if order.claimed or order.stopped else self._create(order))
-            if outcome is None or not await self._note(order, outcome):
-                await (await self._orders()).put_off([order], LAST_POLL)
+            try:
+                outcome = await (self._look(order) if order.claimed or order.stopped else self._create(order))
+                waits = outcome is None or not await self._note(order, outcome)
+            except TakenByAnother:
+                waits = True  # for that process, which sends it, or had it locked only for a moment
+            if waits:
+                await (await self._orders()).put_off([order], self._pause_of(order))
         except asyncio.CancelledError:
             cut = True
             raise
-        except TakenByAnother:
-            with suppress(LedgerError):  # which sends it, or had it locked only for a moment
-                await (await self._orders()).put_off([order], LAST_POLL)
         except GotSurgeError as error:
             await self._put_off(order, error)
         finally:
@@ -207,8 +210,13 @@ class Sender:
                 ended.set()
             if not cut:  # else `release` lets others take it
                 del self._in_hand[order.number]
-                if len(self._in_hand) == IN_HAND - CHUNK or order.stopped:  # which was no probe of an outage
+                if len(self._in_hand) == IN_HAND - CHUNK or order.stopped or waits:  # which was no probe of an outage
                     self._wake.set()
+
+    def _pause_of(self, order: Submitted) -> float:
+        """Seconds until an order that waits for another process is read again: the more, the longer it has waited."""
+        waited = (to_microseconds(self._runs.ledger.now()) - order.at) / 1_000_000
+        return min(LONGEST_POLL, max(LAST_POLL, waited / 10))
 
     async def _look(self, order: Submitted) -> Outcome | None:
         """The outcome of an order that an earlier process claimed or stopped; None if it is not known yet."""

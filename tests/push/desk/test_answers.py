@@ -1,6 +1,7 @@
 """Answers that come while the ledger cannot be written: they are recorded when it can be, or named."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from gotsurge_async.push.desk.answers import Answers
 from gotsurge_async.push.desk.opening import SharedLedger
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import Request, Response
-from tests.support.desks import Gate, Service, client, created, desk_of, fail_once, once_so, states
+from tests.support.desks import Gate, Service, client, created, desk_of, fail_once, lose_commit, once_so, states
 from tests.support.orders import answer, order, orders
 from tests.support.postgres import server
 
@@ -64,6 +65,56 @@ async def test_a_refusal_that_could_not_be_recorded_is_recorded_later(
         first = OrderState.REFUSED if status == 422 else OrderState.WITHDRAWN
         assert await states(desk) == {"T-1": [first, OrderState.CREATED]}
     assert service.sent == ["T-1", "T-1"]
+
+
+@pytest.mark.parametrize("status", [200, 422, 429])
+async def test_an_answer_whose_record_took_effect_is_the_last_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    """The commit was durable, and its result was lost: nothing is sent of an order whose caller heard otherwise."""
+    states_of = {200: OrderState.CREATED, 422: OrderState.REFUSED, 429: OrderState.WITHDRAWN}
+    service = Service(created if status == 200 else lambda _: Response(status=status, body=b"{}"))
+    clock = ManualClock()
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        lose_commit(monkeypatch, name="release" if status == 429 else "record")
+        outcome = await desk.create(order("T-1"))
+        assert isinstance(outcome, {200: Created, 422: Refused, 429: Unprocessed}[status])
+        service.respond = created
+        await once_so(clock, lambda: not desk._runs.answers and not desk._runs._is_recording)
+        assert await states(desk) == {"T-1": [states_of[status]]}
+    async with desk_of(tmp_path, service) as desk:
+        await desk._runs._resume_left()
+        assert await states(desk) == {"T-1": [states_of[status]]}
+    assert service.sent == ["T-1"]
+    assert "not recorded" not in caplog.text
+
+
+async def test_an_order_that_was_released_when_its_desk_closed_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its caller heard that it was not sent: the write that ended its claim was under way, and took effect."""
+    service = Service(lambda _: Response(status=429, body=b"{}"))
+    whole, closing = marks.release, list[asyncio.Task[None]]()
+    async with desk_of(tmp_path, service) as desk:
+        loop = asyncio.get_running_loop()
+
+        def release(*words: Any) -> None:
+            whole(*words)
+            if not closing:
+                asking.get_loop().call_soon_threadsafe(lambda: closing.append(loop.create_task(desk.close(0))))
+                while not desk._runs._push._stopping.is_set():
+                    time.sleep(0.001)
+
+        monkeypatch.setattr(marks, "release", release)
+        asking = asyncio.create_task(desk.create(order("T-1")))
+        assert isinstance(await asking, Unprocessed)
+        await closing[0]
+    service.respond = created
+    async with desk_of(tmp_path, service) as desk:
+        await desk._runs._resume_left()
+        assert await states(desk) == {"T-1": [OrderState.WITHDRAWN]}
+    assert service.sent == ["T-1"]
+    assert "not recorded" not in caplog.text
 
 
 async def test_a_refusal_is_not_recorded_over_another_process_s_claim(
@@ -248,7 +299,7 @@ async def test_a_desk_that_closes_says_what_is_not_recorded(
 async def test_an_order_that_was_settled_meanwhile_drops_no_other_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of two answers of one run one came by a webhook, too: the other one is recorded."""
+    """Of two orders of one run a person recorded another task for one: the answer to the other one is recorded."""
 
     async def wait(*_: Any) -> None: ...
 
@@ -262,7 +313,7 @@ async def test_an_order_that_was_settled_meanwhile_drops_no_other_answer(
             (info,) = await desk.ledger.runs()
             async with await desk.ledger.hold(info.id) as run:
                 await run.recover()
-                await run.resolve({"T-0": "id-T-0"}, by="a webhook")
+                await run.resolve({"T-0": "id-other"}, by="mei")
         await desk.close(timeout=0)
         assert not desk.unrecorded
     async with await Ledger.look(tmp_path / "ledger.db") as ledger:

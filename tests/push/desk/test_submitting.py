@@ -7,16 +7,19 @@ from typing import Any
 import pytest
 
 from gotsurge_async import Created, InDoubt, InvalidData, Money, Refused, Unprocessed, UsageError, codec
+from gotsurge_async.api.endpoints import CHUNK
 from gotsurge_async.bulk import Changed, Desk, Ledger, Mode, OrderChanged, OrderState, Push
 from gotsurge_async.clock import to_microseconds
 from gotsurge_async.errors import ClientClosed, OutcomeUnknown, what_is_known
-from gotsurge_async.ledger import OTHER_CONTENT
+from gotsurge_async.ledger import OTHER_CONTENT, NewOrder, OrderOutcome
 from gotsurge_async.ledger.submitted import LEASE
+from gotsurge_async.models.tasks import Order
 from gotsurge_async.push.desk import submitting
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Response
 from tests.support.desks import Gate, Service, client, created, desk_of, once_so, states, waiting
 from tests.support.orders import order, orders
+from tests.support.threads import Threads
 
 OTHER = Money.of("6.00", "SGD")
 
@@ -262,6 +265,43 @@ async def test_an_order_that_a_file_pushed_meanwhile_is_not_sent(tmp_path: Path)
             assert isinstance(other.outcome, Created)
     assert service.creates == [["T-1", "T-2"]]
     assert await waiting(tmp_path) == (0, 1)
+
+
+async def test_orders_that_another_process_has_in_hand_hold_up_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file push stands still with their keys: the next one is sent, and they have their outcomes when it ends."""
+    monkeypatch.setattr(submitting, "IN_HAND", CHUNK + 2)
+    clock, service, threads = ManualClock(), Service(), Threads()
+    async with await Ledger.open(tmp_path / "ledger.db", clock=clock.now) as other:
+        run = await other.begin(environment="sandbox", mode=Mode.DIRECT, source="orders.csv")
+        await run.add([NewOrder(at, each.tracking_id or "", codec.encode_order(each)[0]) for at, each in numbered(9)])
+        await run.admit()
+        await run.start()
+        async with desk_of(tmp_path, service, clock=clock) as desk:
+            for _, each in numbered(9):
+                await desk.submit(each)
+            await threads.pass_time(clock, clock.sleep(10), step=1)
+            await desk.submit(order("NEW"))
+            await threads.pass_time(clock, desk.outcome("NEW"), step=1)
+            asking = asyncio.create_task(desk.create(order("T-1")))  # callers wait for the other process
+            leaving = asyncio.create_task(desk.create(order("T-2"), timeout=10))
+            await threads.pass_time(clock, clock.sleep(20), step=1)
+            assert not asking.done()
+            assert isinstance(await leaving, InDoubt)
+            assert {each.key for each in desk._sender._in_hand.values()} <= {"T-1"}
+            claimed = await run.claim([row.id async for row in run.rows()])
+            await run.record([OrderOutcome(number, OrderState.CREATED, f"task-{number}") for number in claimed])
+            await run.close()
+            outcomes = asyncio.gather(asking, *(desk.outcome(str(each.tracking_id)) for _, each in numbered(9)))
+            await threads.pass_time(clock, outcomes, step=1)
+            assert {type(outcome) for outcome in await outcomes} == {Created}
+    assert service.sent == ["NEW"]
+
+
+def numbered(count: int) -> list[tuple[int, Order]]:
+    """Orders with their lines in a file."""
+    return [*enumerate(orders(count), 1)]
 
 
 async def test_an_order_of_a_stopped_file_push_is_unprocessed(tmp_path: Path) -> None:

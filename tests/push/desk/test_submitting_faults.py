@@ -372,6 +372,26 @@ async def test_a_refusal_whose_key_another_order_got_is_reported_once(tmp_path: 
     assert (heard, waits) == ([("T-1", Changed)], None)
 
 
+async def test_a_refused_order_is_not_sent_when_another_one_was_not(tmp_path: Path) -> None:
+    """A process died after the refusal; a mended order with the key finds no connection, and its caller hears that."""
+    async with await Ledger.open(tmp_path / "ledger.db") as ledger:
+        run, number = await claimed(ledger)
+        await run.record([OrderOutcome(number, OrderState.REFUSED, error="no such street")])
+        await run.close()
+    heard: list[tuple[str, type]] = []
+    service = Service(lambda _: (_ for _ in ()).throw(NothingSent("no connection")))
+    clock = ManualClock(datetime.now(UTC))  # the lease of the process that died has not ended
+    async with desk_of(
+        tmp_path, service, clock=clock, on_outcome=lambda key, outcome: heard.append((key, type(outcome)))
+    ) as desk:
+        assert isinstance(await desk.create(order(price=OTHER)), Unprocessed)
+        service.respond = created
+        await once_so(clock, lambda: heard)
+        await clock.advance(120)
+    assert (heard, service.sent) == ([("T-1", Refused)], ["T-1"])
+    assert await waiting(tmp_path) == (0, 0)
+
+
 async def test_a_ledger_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     """Its volume vanished under a living desk: nothing is called durable that is in an empty ledger in its place."""
     async with desk_of(tmp_path, Service()) as desk:
