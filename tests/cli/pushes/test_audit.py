@@ -97,7 +97,7 @@ def test_the_tasks_of_one_run_say_nothing_about_another(platform_shell: Shell) -
         shell.simulator.remove(task_id)
     shell.push("C")
     done = audit(shell, "--repair", "--yes")
-    assert (done.exit_code, f"run {run_id} is not repaired: GotSurge has not one" in done.stderr) == (3, True)
+    assert (done.exit_code, f"run {run_id} is not repaired: GotSurge has none" in done.stderr) == (3, True)
     assert shell.push("A", "B")[1]["already_pushed"] == 2
     document = audited(shell, run_id, "--repair", "--yes", "--all-vanished")
     assert (document["exit"], len(document["repaired"])) == (0, 2)

@@ -113,7 +113,7 @@ def test_an_unused_draft_is_cancelled_as_told(platform_shell: Shell) -> None:
     pushed, summary = shell.push("A")
     shell.simulator.clear_faults()
     assert (summary["refused"], len(summary["unused_drafts"])) == (1, 2)
-    (command,) = [line for line in pushed.stderr.splitlines() if line.startswith("each is cancelled by: ")]
+    (command,) = [line for line in pushed.stderr.splitlines() if line.startswith("to cancel one, run: ")]
     for task_id in summary["unused_drafts"]:
         words = command.partition(": gotsurge ")[2].replace(" ID ", f" {task_id} ")
 
