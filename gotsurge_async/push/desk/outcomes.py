@@ -300,7 +300,12 @@ def settled(entry: Entry, recorded: Recorded) -> Outcome:
         )
         return Unprocessed(order=order, error=not_there)
     if row.state in WAITING:
-        ended = "was undone" if UNDO in recorded.run.options else "no process is sending"
-        waits = NotSent(f"the order waits in run {recorded.run.id}, which {ended}", "E906", operation=OPERATION)
+        waits = NotSent(
+            f"the order was not sent before run {recorded.run.id} was undone"
+            if UNDO in recorded.run.options
+            else f"the order waits in run {recorded.run.id}, which no process is sending",
+            "E906",
+            operation=OPERATION,
+        )
         return Unprocessed(order=order, error=waits)
     return replayed(entry, recorded)
