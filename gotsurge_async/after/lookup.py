@@ -389,13 +389,16 @@ async def find_own_drafts(gs: "GotSurge", run: Run, keys: Collection[str]) -> di
 
 
 async def _drafts_named(gs: "GotSurge", run: Run, keys: Collection[str]) -> "list[tuple[Task, list[OrderRow]]]":
-    """The drafts that the run has not recorded, each with those of some orders that have its tracking id."""
+    """The drafts that the run has not recorded, each with those of some orders that have its tracking id.
+
+    A draft that it has recorded for an order that was withdrawn may become that of another one with its key.
+    """
     wanted = frozenset(keys)
     owners: dict[str, list[OrderRow]] = {}
     recorded: set[str] = set()
     if wanted:
         async for row in run.rows():
-            if row.task_id:
+            if row.task_id and row.state is not OrderState.WITHDRAWN:
                 recorded.add(row.task_id)
             if row.key in wanted and (tracking_id := names_of(row, run.path).tracking_id):
                 owners.setdefault(tracking_id, []).append(row)

@@ -50,11 +50,13 @@ class SubmittedOrders:
         payload: bytes,
         connection: Any = None,
         *,
+        is_over: Callable[[Recorded], bool] = lambda owner: owner.row.state not in LIVE,
         on_replace: Callable[[Submitted, Recorded | None], None] = lambda *_: None,
     ) -> tuple[Submitted | None, Recorded | None]:
         """Add an order, durably; or, with a connection, as part of its transaction.
 
-        Before it replaces an ended order, it calls ``on_replace`` with that order and the last owner of the key.
+        Before it replaces an order that ``is_over``, as the last owner of its key shows, it calls ``on_replace`` with
+        that order and that owner.
 
         Returns:
             The order that waits under the key now, this one or an earlier one; and the order that has the key, if it is
@@ -75,7 +77,7 @@ class SubmittedOrders:
             row, owner = self._standing(db, key)
             if owner is not None and owner.row.state in _KNOWN:
                 return row, owner
-            has_ended = row is not None and row.claimed and (owner is None or owner.row.state not in LIVE)
+            has_ended = row is not None and row.claimed and (owner is None or is_over(owner))
             over = row.number if row is not None and (row.stopped or has_ended) else None
             if over != announced and over is not None:
                 return row, owner

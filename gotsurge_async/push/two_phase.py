@@ -220,7 +220,8 @@ class TwoPhaseSender(ChunkSender):
     ) -> tuple[Results, list[Sequence[PendingOrder]]]:
         """Create drafts; if a second draft is refused, adopt the first one, whose answer was lost."""
         results, again = await super()._call(claim, orders, body)
-        if keys := {result.order.key for result in results if isinstance(result, Refused)} & self.lost_drafts:
+        refused = [result.order.id for result in results if isinstance(result, Refused)]
+        if refused and (keys := await self.run.lost_of(refused)):
             drafts: Mapping[str, str] = {}
             with suppress(CallError, SignInNeeded):
                 drafts = await self.find_drafts(self.run, keys)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async import Money
-from gotsurge_async.bulk import Mode, OrderState, Push, Undo
+from gotsurge_async import Money, Unprocessed
+from gotsurge_async.bulk import Desk, Mode, OrderState, Push, Undo
 from gotsurge_async.errors import OutcomeUnknown, Unauthorized, UsageError
 from gotsurge_async.ledger import OrderOutcome, RunHeld, RunState
 from gotsurge_async.simulator import Fault
@@ -357,3 +357,14 @@ async def test_an_order_that_another_run_has_is_named_with_that_run(tmp_path: Pa
         (one,) = (await undo(run_id, keys=["T-2"])).elsewhere
         assert one.task_id == (await here.tasks(new))["T-2"]
         assert here.simulator.audit()["calls"]["tasks.cancel"] == 1
+
+
+async def test_the_draft_of_a_withdrawn_order_is_left_to_its_key(tmp_path: Path) -> None:
+    """The key is free, and its next order may be going on with the draft at this moment: no undo cancels it."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=429))
+        async with Desk(here.gs, here.ledger, mode=Mode.TWO_PHASE) as desk:
+            assert isinstance(await desk.create(order()), Unprocessed)
+        (run,) = await here.ledger.runs()
+        undone = await Undo(here.gs, here.ledger).undo(run.id, drafts=True)
+        assert (undone.drafts, undone.failed, undone.unused_drafts) == ((), (), 1)

@@ -1,13 +1,16 @@
 """Everything that can go wrong with an answer, at once, over real HTTP; judged by what the simulator has."""
 
+import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gotsurge_async import Contact, Limits, Money, RetryPolicy, Timeouts
-from gotsurge_async.bulk import Ledger, Mode, OrderState, Push
+from gotsurge_async import Contact, Created, Limits, Money, Refused, RetryPolicy, Timeouts, Unprocessed
+from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Push
 from gotsurge_async.clock import SystemClock
+from gotsurge_async.push.desk import submitting
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
 from tests.support.orders import order, orders
@@ -144,3 +147,71 @@ async def test_no_draft_with_more_or_less_than_the_order_is_adopted(
         async with run:
             await push.send(run)
         assert await here.states(run.id) == {"B": OrderState.CREATED if adopted else OrderState.REFUSED}
+
+
+LOST = [
+    Fault(operation="platform.drafts.create", when="after", kind="reset", times=1),
+    Fault(operation="platform.drafts.create", kind="status", status=503, after_calls=1),
+]
+LEFT = [Fault(operation="platform.drafts.broadcast", kind="status", status=429)]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("later", [0, 1])
+@pytest.mark.parametrize("faults", [LOST, LEFT])
+async def test_a_desk_goes_on_with_the_draft_of_its_order(
+    tmp_path: Path, faults: list[Fault], later: int, restarts: bool
+) -> None:
+    """It was not broadcast, so its caller creates the order again, as told, perhaps with another time of its making."""
+    async with place(tmp_path, tracking_id_unique="drafts-too") as here:
+        again = order(client_time_utc=order().client_time_utc + timedelta(seconds=later))
+        async with Desk(here.gs, here.ledger, mode=Mode.TWO_PHASE) as desk:
+            for fault in faults:
+                here.simulator.order_fault(fault)
+            for _ in range(2):
+                assert isinstance(await desk.create(order()), Unprocessed)
+            here.simulator.clear_faults()
+            if not restarts:
+                assert isinstance(await desk.create(again), Created)
+        async with Desk(here.gs, here.ledger, mode=Mode.TWO_PHASE) as desk:
+            outcome = await desk.create(again)
+            assert isinstance(outcome, Created)
+            assert outcome.replayed is not restarts
+        (task,) = here.simulator.tasks()
+        assert not task["draft"]
+
+
+async def test_a_submitted_order_goes_on_with_its_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its broadcast found the service busy; the next try of the desk does not fail because of the draft."""
+    heard: list[type] = []
+    monkeypatch.setattr(submitting, "pause_after", lambda _: 0.0)
+    async with place(tmp_path, tracking_id_unique="drafts-too") as here:
+        here.simulator.order_fault(LEFT[0])
+
+        def note(_: str, outcome: object) -> None:
+            heard.append(type(outcome))
+
+        async with Desk(here.gs, here.ledger, mode=Mode.TWO_PHASE, on_outcome=note) as desk:
+            await desk.submit(order())
+            orders = here.ledger.submitted("local")
+            while not ((await orders.standing("T-1"))[0] or pytest.fail("it was forgotten")).tries:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            here.simulator.clear_faults()
+            assert isinstance(await desk.outcome("T-1"), Created)
+        assert heard == [Created]
+        (task,) = here.simulator.tasks()
+        assert not task["draft"]
+
+
+async def test_a_desk_takes_no_other_order_s_draft(tmp_path: Path) -> None:
+    """The draft has the tracking id and the content, and is that of an order with another key: this one is refused."""
+    async with (
+        place(tmp_path, tracking_id_unique="drafts-too") as here,
+        Desk(here.gs, here.ledger, mode=Mode.TWO_PHASE) as desk,
+    ):
+        here.simulator.order_fault(LEFT[0])
+        for key in ("A", "B"):
+            assert isinstance(await desk.create(order(), key=key), Unprocessed if key == "A" else Refused)
+        here.simulator.clear_faults()
+        assert isinstance(await desk.create(order(), key="B"), Refused)
+        assert isinstance(await desk.create(order(), key="A"), Created)

@@ -16,14 +16,8 @@ from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Moved
 from gotsurge_async.ledger.errors import LedgerError
 from gotsurge_async.ledger.sql import runs
-from gotsurge_async.ledger.sql.chunks import (
-    Chunk,
-    body_row,
-    chunks_of,
-    each_page,
-    load,
-    number_of,
-)
+from gotsurge_async.ledger.sql.chunks import Chunk, body_row, chunks_of, each_page, load, number_of
+from gotsurge_async.ledger.sql.drafts import drafts_left
 from gotsurge_async.ledger.sql.marks import CRASHED, recorded
 from gotsurge_async.ledger.sql.pages import Owner, take_key
 from gotsurge_async.ledger.sql.runs import Held
@@ -317,6 +311,8 @@ class _Contest(Struct, frozen=True):
     """The same order, if it was live when this was read: then it has the key."""
     counts_on_it: tuple[int, int, int] | None
     """Run, chunk and place of the order that the key leads to, if its run is still being loaded."""
+    drafts: int
+    """The number of drafts that may exist of the order that had the key last, if the key is free."""
 
     def was_pushed_since(self, moment: int) -> bool:
         """Whether the run of the other order, whatever its state is, was begun since a moment."""
@@ -364,7 +360,8 @@ def contested(db: Database, run: Held) -> Iterator[list[_Contest]]:
                 else:
                     other = Owner(known[theirs.run], theirs, former[1])
             owner = other if other is not None and other.live else None
-            block.append(_Contest(chunks[mine], at, key, former, other, owner, counts_on_it))
+            drafts = 0 if theirs is None or counts_on_it is not None else drafts_left(theirs, former[1])
+            block.append(_Contest(chunks[mine], at, key, former, other, owner, counts_on_it, drafts))
         yield block
 
 
@@ -391,6 +388,9 @@ def decide(
     for each in block:
         mine, place, owner = each.chunk, each.place, each.owner
         if owner is None:
+            if each.drafts:
+                mine.note(place, lost_drafts=each.drafts)
+                changed[mine.id] = mine
             take_contested(db, run, each)
             continue
         (their_run, theirs, at), state = owner, owner.state

@@ -14,8 +14,9 @@ from msgspec import structs
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import IllegalTransition, LedgerClosed, LedgerError
 from gotsurge_async.ledger.locks import RunLock
+from gotsurge_async.ledger.sql import drafts as drafts_of
 from gotsurge_async.ledger.sql import marks, pages, runs
-from gotsurge_async.ledger.sql.chunks import PAGE, PLACES, chunks_of, clean, each_page, load, number_of
+from gotsurge_async.ledger.sql.chunks import PAGE, PLACES, clean, each_page, load, number_of
 from gotsurge_async.ledger.sql.pages import Rival, locked, owners_of, owners_of_keys, take_key
 from gotsurge_async.ledger.sql.store import Store, reads, writes
 from gotsurge_async.ledger.states import (
@@ -238,22 +239,16 @@ class Notes(HeldRun):
     def adoptable(self, db: Database, drafts: Mapping[str, str]) -> dict[str, str]:
         """Those of some drafts, passed as key and task id, that can only be of the orders of this run.
 
-        Left out are drafts whose key any run had with another text, and those recorded or noted anywhere: they may
-        bring another order to a driver.
+        Left out are drafts whose key any run had with another text, except for the time at which the order was made,
+        and those recorded or noted anywhere: they may bring another order to a driver, or are being cancelled. A draft
+        that only withdrawn orders of the key have recorded was never broadcast, and no undo cancels it.
         """
-        environment = self._held.environment
-        texts: dict[str, set[bytes]] = {key: set() for key in drafts}
-        # Every order that ever had one of the keys: those of all runs of the environment.
-        quoted = db.listed(msgspec.json.encode(key).decode() for key in drafts)
-        rows = db.rows("chunks_that_name", environment=environment, quoted=quoted)
-        for chunk in chunks_of(db, rows, tasks=False, bodies=True).values():
-            for _, meta, payload, _ in chunk.orders():
-                if meta.key in texts:
-                    texts[meta.key].add(payload)
-        ids = db.listed(drafts.values())
-        taken = {task_id for (task_id,) in db.rows("known_unused", ids=ids)}
-        taken |= {task_id for _, _, task_id in db.rows("recorded", environment=environment, ids=ids)}
-        return {key: drafts[key] for key, known in texts.items() if len(known) == 1 and drafts[key] not in taken}
+        return drafts_of.adoptable(db, self._held, drafts)
+
+    @reads
+    def lost_of(self, db: Database, ids: Sequence[int]) -> set[str]:
+        """The keys of those of some orders of which a draft may exist that is not recorded for them."""
+        return drafts_of.lost_of(db, ids)
 
     @writes
     def lose_drafts(self, db: Database, now: int, ids: Sequence[int]) -> None:

@@ -1,7 +1,7 @@
 """An order that callers of a desk wait for, and its outcome."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from copy import copy
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -24,6 +24,8 @@ from gotsurge_async.errors import (
 from gotsurge_async.ledger import (
     CLAIMED,
     FREE,
+    LIVE,
+    UNDO,
     WAITING,
     WITH_DRAFT,
     Mode,
@@ -92,15 +94,22 @@ def pause_after(tries: int) -> float:
     return min(_LAST_PAUSE, _FIRST_PAUSE * 2.0 ** min(tries, 10))
 
 
-def is_to_be_sent(recorded: Recorded) -> bool:
-    """Whether a living process has an order in hand, or a desk that resumes its run will send it."""
-    row, is_desks = recorded.row, DESK in recorded.run.options
+def is_to_be_sent(recorded: Recorded, refused: Container[str] = ()) -> bool:
+    """Whether a living process has an order in hand, or a desk that resumes its run will send it.
+
+    No desk resumes a run that was undone, nor those that are ``refused``.
+    """
+    row, run = recorded.row, recorded.run
     if recorded.held and row.state in _IN_HAND:
         return not row.error  # however long it takes, as after a 429
-    is_finished_later = row.state in WAITING or (
-        row.state is OrderState.BROADCASTING and recorded.run.mode is Mode.TWO_PHASE
-    )
-    return is_desks and is_finished_later
+    is_finished_later = row.state in WAITING or (row.state is OrderState.BROADCASTING and run.mode is Mode.TWO_PHASE)
+    return is_finished_later and DESK in run.options and UNDO not in run.options and run.id not in refused
+
+
+def is_over(recorded: Recorded) -> bool:
+    """Whether an order needs nothing more: it has ended, or was not sent before a person undid its desk's run."""
+    row, options = recorded.row, recorded.run.options
+    return row.state not in LIVE or (row.state in WAITING and not recorded.held and DESK in options and UNDO in options)
 
 
 def in_hand(recorded: Recorded, now: datetime) -> bool:
@@ -304,7 +313,11 @@ def settled(entry: Entry, recorded: Recorded) -> Outcome:
         return Unprocessed(order=order, error=not_there)
     if row.state in WAITING:
         waits = NotSent(
-            f"the order waits in run {recorded.run.id}, which no process is sending", "E906", operation=OPERATION
+            f"the order was not sent before run {recorded.run.id} was undone"
+            if UNDO in recorded.run.options
+            else f"the order waits in run {recorded.run.id}, which no process is sending",
+            "E906",
+            operation=OPERATION,
         )
         return Unprocessed(order=order, error=waits)
     return replayed(entry, recorded)

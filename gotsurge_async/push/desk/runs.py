@@ -15,7 +15,6 @@ from gotsurge_async.errors import CallError, GotSurgeError, NotSent, SignInNeede
 from gotsurge_async.ledger import (
     DOUBTFUL,
     READABLE,
-    UNDO,
     WAITING,
     Identity,
     Ledger,
@@ -34,6 +33,7 @@ from gotsurge_async.ledger import (
 from gotsurge_async.models.words import folded
 from gotsurge_async.push.chunks import Results
 from gotsurge_async.push.desk.answers import Answers
+from gotsurge_async.push.desk.left import resume_left
 from gotsurge_async.push.desk.opening import SharedLedger
 from gotsurge_async.push.desk.outcomes import (
     DESK,
@@ -97,6 +97,7 @@ class DeskRuns:
         self._there: dict[str, set[str]] = {}
         self.answers: Answers = Answers()
         self._is_recording = False
+        self.refused: set[str] = set()  # runs that cannot be resumed: their waiting orders join other runs
         self._read_at: dict[str, float] = {}
         self._changing = asyncio.Lock()
         self._reading = asyncio.Lock()
@@ -444,22 +445,18 @@ class DeskRuns:
             await self._clock.sleep(LOOK)
 
     async def _resume_left(self) -> None:
-        for info in await self.ledger.unfinished():
-            of_ours = info.options.get(DESK) and info.options.get("account", "") == self.account
-            if not of_ours or info.environment != self.environment or UNDO in info.options:
-                continue
-            try:
-                async with self._reading:  # whoever asks for one of its orders waits until it is settled
-                    if not await self.ledger.is_held(info.id):
-                        async with await self.ledger.hold(info.id) as run:
-                            if UNDO not in run.info.options:  # nor since it was listed
-                                await self._new_push(self.ledger, info.mode).send(run)
-            except RunHeld:
-                continue
-            except LedgerUnusable:
-                raise
-            except Exception as error:
-                log.warning("run %s of an earlier process cannot be resumed now: %r", info.id, error)
+        left = [
+            info
+            for info in await self.ledger.unfinished()
+            if info.options.get(DESK) and info.options.get("account", "") == self.account
+            if info.environment == self.environment
+        ]
+        # Whoever asks for one of their orders waits until it is settled.
+        self.refused = await resume_left(self.ledger, left, self._new_push, self._present_mode, self._reading)
+
+    async def _present_mode(self) -> Mode:
+        """The mode of runs that begin now."""
+        return self._mode or await self._new_push(self.ledger, Mode.DIRECT).choose_mode()
 
     async def known(self, key: str) -> Recorded | None:
         """The order that has a key, if the ledger knows one."""

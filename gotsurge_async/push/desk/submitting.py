@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Container, Coroutine
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -36,6 +36,7 @@ from gotsurge_async.push.desk.outcomes import (
     OrderChanged,
     Outcome,
     TakenByAnother,
+    is_over,
     is_to_be_sent,
     pause_after,
     replayed,
@@ -92,7 +93,12 @@ class Sender:
         try:
             orders = await self._orders()
             waiting, recorded = await orders.add(
-                self._runs.account, key, payload, connection, on_replace=partial(self._report_replaced, replaced)
+                self._runs.account,
+                key,
+                payload,
+                connection,
+                is_over=is_over,
+                on_replace=partial(self._report_replaced, replaced),
             )
         except LedgerError as error:
             self._runs.failed(error)
@@ -129,7 +135,7 @@ class Sender:
         waiting, recorded = await (await self._orders()).standing(key)
         if waiting is None and recorded is None:
             raise UsageError(f"no order has the key {key}", "E910")
-        outcome = _outcome_of(key, waiting, recorded)
+        outcome = _outcome_of(key, waiting, recorded, self._runs.refused)
         if outcome is None:
             await self._sleep_until(ended, pause)
         return outcome
@@ -226,10 +232,10 @@ class Sender:
             if waiting is None or waiting.number != order.number:
                 self._reported.discard(order.number)  # it is gone
             raise TakenByAnother("the order is no longer waiting", "E906", operation=OPERATION)
-        if order.claimed and recorded is not None and recorded.row.state in WAITING and not is_to_be_sent(recorded):
-            await orders.unclaim(order)  # a push of a file took it over, and has ended before it sent it
+        if _waits_again(order, recorded, self._runs.refused):
+            await orders.unclaim(order)
             return None
-        return _outcome_of(order.key, waiting, recorded)
+        return _outcome_of(order.key, waiting, recorded, self._runs.refused)
 
     async def _note(self, order: Submitted, outcome: Outcome) -> bool:
         """Report the outcome of an order, and note that it is known; returns False if it is not."""
@@ -285,7 +291,19 @@ class Sender:
                 log.exception("on_outcome failed for the key %s", key)
 
 
-def _outcome_of(key: str, waiting: Submitted | None, recorded: Recorded | None) -> Outcome | None:
+def _waits_again(order: Submitted, recorded: Recorded | None, refused: Container[str]) -> bool:
+    """Whether the run that has a key for a submitted order will not send it, so that it joins another one.
+
+    A push of a file took it over, and has ended before it sent it; or no desk can resume the run.
+    """
+    if not order.claimed or recorded is None or recorded.row.state not in WAITING:
+        return False
+    return not (is_to_be_sent(recorded, refused) or is_over(recorded))
+
+
+def _outcome_of(
+    key: str, waiting: Submitted | None, recorded: Recorded | None, refused: Container[str] = ()
+) -> Outcome | None:
     """The outcome of an order that waits under a key, or else of the key's owner; None if it is not known yet."""
     if waiting is not None and waiting.stopped in (OLDER_COPY, OLDER_COPY_REPORTED):
         order = codec.decode(waiting.payload, Order)
@@ -296,7 +314,7 @@ def _outcome_of(key: str, waiting: Submitted | None, recorded: Recorded | None) 
         return InDoubt(order=order, error=OutcomeUnknown(why, "E907", operation=OPERATION, body=waiting.payload))
     if recorded is None or (waiting is not None and not (waiting.stopped or waiting.claimed)):
         return None
-    if is_to_be_sent(recorded):
+    if is_to_be_sent(recorded, refused) or (waiting is not None and _waits_again(waiting, recorded, refused)):
         return None
     payload = recorded.row.payload if waiting is None else waiting.payload
     if not payload:

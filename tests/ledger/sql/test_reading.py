@@ -196,6 +196,28 @@ async def test_only_a_draft_that_can_be_nobody_elses_is_adopted(ledger: Ledger) 
     await run.release_claim([fourth])
 
 
+async def test_the_draft_of_a_withdrawn_order_may_become_that_of_its_key(ledger: Ledger) -> None:
+    """It is recorded and noted, but was never broadcast. The time at which the order was made may differ, no more."""
+    texts = [b'{"client_time_utc": "2030-01-01", "price": 1}', b'{"price": 1, "client_time_utc": "2030-01-02"}']
+    first = await added(ledger, [replace(order(n), payload=texts[0]) for n in (1, 2, 3)], mode="two-phase")
+    await first.admit()
+    await first.start()
+    claimed = await first.claim(await ids(first))
+    await first.record([OrderOutcome(each, OrderState.DRAFTED, f"draft-{each}") for each in claimed])
+    await first.withdraw(claimed[:2], "not sent")
+    await first.close()
+    contents = [texts[1], texts[1].replace(b"1,", b"2,"), texts[0], texts[1]]
+    second = await added(
+        ledger, [replace(order(n), payload=text) for n, text in enumerate(contents, 1)], mode="two-phase"
+    )
+    await second.admit()
+    numbers = [row.id async for row in second.rows()]
+    assert await second.lost_of(numbers) == {"TRK-1", "TRK-2"}
+    drafts = {f"TRK-{n}": f"draft-{each}" for n, each in enumerate(claimed, 1)}
+    assert await second.adoptable(drafts) == {"TRK-1": drafts["TRK-1"]}
+    assert await second.adoptable({"TRK-4": drafts["TRK-1"]}) == {}  # another key's
+
+
 async def test_tasks_of_orders_that_others_own_are_not_named_twice(ledger: Ledger) -> None:
     """A task that went over to another run goes by the order there alone."""
     first = await loaded(ledger, orders(2), mode="two-phase")
