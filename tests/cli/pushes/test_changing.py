@@ -71,7 +71,7 @@ async def test_an_interrupt_while_tasks_are_changed_reports_what_was_changed(
         assert counts == ((0, 2, 1) if twice else (1, 1, 1))
         assert ("1 task may or may not have been changed" in done.err) == twice
         reasons = [reason["reason"] for reason in document["reasons"] if reason["verdict"] == "changed"]
-        assert any("an update was not answered: price" in reason for reason in reasons) == twice
+        assert any("an update" in reason for reason in reasons) == twice
         assert await read_prices() == [4_850_000, 7_700_000]
         simulator.clear_faults()
         again = await gotsurge(*words, cwd=tmp_path)
