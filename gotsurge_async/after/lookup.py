@@ -110,9 +110,6 @@ def listed(tasks: "Sequence[Task]") -> str:
     return f"{'task' if len(tasks) == 1 else 'tasks'} {', '.join(one_line(task.id) for task in tasks[:_SHOWN])}{more}"
 
 
-# --- by recorded ids -------------------------------------------------------------------------------------------------
-
-
 def call_each(
     gs: "GotSurge",
     items: Iterable[T] | AsyncIterable[T],
