@@ -447,7 +447,7 @@ def _after_refusal(results: Results, choice: OnRefusedChunk) -> tuple[Results, l
     if choice is OnRefusedChunk.HOLD:
         which = "named other orders of the chunk" if blamed else "did not say which order of the chunk is to blame"
         held = copy(first.error)
-        held.args = (f"{WITH_OTHERS}: GotSurge {which}",)
+        held.args = (f"{WITH_OTHERS} (GotSurge {which})",)
         held.with_others = True
         return [*blamed, *(Refused(order=order, error=held) for order in others)], []
     middle = 0 if blamed else len(others) // 2

@@ -322,7 +322,7 @@ def _in_doubt(standing: Standing, number: int) -> Iterator[Step]:
     if direct:  # a plain partner has no Task List: the event of a task leads to it
         account = _option("--account", info.options.get("account"))
         receiver = _joined("gotsurge receive", standing.place(calls=True), account)
-        yield Step(why, f"To settle {_them(number)} as events arrive", receiver)
+        yield Step(why, f"Or, to settle {_them(number)} as events arrive", receiver)
         if standing.may_have_list and not (standing.was_read or standing.recorded):
             yield Step(why, _IF_PLATFORM, standing.command("reconcile", calls=True))
 

@@ -105,8 +105,8 @@ class FaultGroup(Struct):
         if self.count == 1:
             return str(first)
         if self.various:
-            return f"{first.file}: {self.count:,} × for other reasons, first: {first}"
-        where = f"{first.file}: {_INDEX.sub('[…]', first.column)}: " if first.column else f"{first.file}: "
+            return f"{first.file}: {self.count:,} faults for other reasons, first: {first}"
+        where = f"{first.file}: {_INDEX.sub('[…]', first.column)}" if first.column else first.file
         example = ""
         if first.line is not None:
             value = "" if first.value is None else f": {quoted(first.value)}"
@@ -117,7 +117,7 @@ class FaultGroup(Struct):
             rest.append("…")
         then = " Also" if example.endswith("?") else "; also"
         also = f"{then} {verb(len(rest), 'line', 'lines')} {', '.join(rest)}" if rest else ""
-        return f"{where}{self.count:,} × {first.rule}{example}{also}"
+        return f"{where} ({self.count:,} faults): {first.rule}{example}{also}"
 
 
 class FaultGroups:

@@ -30,7 +30,7 @@ def delimiter_character(text: str) -> str:
     """The delimiter that a user names; ConfigError if it is not one character, or a CSV needs that for itself."""
     character = "\t" if text in ("tab", "\\t") else text
     if len(character) != 1 or character in '"\r\n\0 ':
-        raise ConfigError(f"delimiter {text!r}: give one character, such as ;, or the word tab", "E102")
+        raise ConfigError(f"delimiter {text!r}: give one character (such as ;) or the word tab", "E102")
     return character
 
 

@@ -45,9 +45,9 @@ def test_many_faults_are_reported_in_groups(run: Runner, tmp_path: Path) -> None
     done = run("push", orders(tmp_path / "orders.csv", 60, car="Car"), "--simulate")
     assert done.exit_code == 2
     car, phone, total, *hints = done.stderr.splitlines()
-    assert "orders.csv: to_contact.phone: 60 × is not in E.164 format: " in phone
+    assert "orders.csv: to_contact.phone (60 faults): is not in E.164 format: " in phone
     assert 'Line 2: "+65 9175 5000"; did you mean "+6591755000"? Also lines 3, 4, 5, 6, …' in phone
-    assert "orders.csv: vehicle_preference: 60 × is unknown: use one of ltl, motorcycle, car, " in car
+    assert "orders.csv: vehicle_preference (60 faults): is unknown: use one of ltl, motorcycle, car, " in car
     assert total == "120 faults: nothing was sent"
     assert hints == [
         f"--faults FILE.csv writes the rows that have faults, with what is wrong in each; {OTHERS}",

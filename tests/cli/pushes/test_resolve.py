@@ -106,7 +106,7 @@ def test_several_keys_are_resolved_at_once(shell: Shell) -> None:
     words = ("--key", "A", "--created", tasks["A"], "--key", "B", "--created", tasks["B"])
     done = shell.on_ledger("resolve", run_id, *words)
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "2 created, 2 still in doubt")
-    assert "2 in doubt. To settle them as events arrive, run: gotsurge receive" in done.stderr
+    assert "2 in doubt. Or, to settle them as events arrive, run: gotsurge receive" in done.stderr
     done = shell.on_ledger("resolve", run_id, "--key", "C", "--key", "D", "--not-created", "--json")
     document = shell.document(done)
     assert (document["not_created"], document["left_in_doubt"]) == ([{"key": "C"}, {"key": "D"}], 0)

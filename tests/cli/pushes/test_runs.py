@@ -59,7 +59,7 @@ def test_status_tells_counts_and_what_to_do(shell: Shell) -> None:
     where = f"--env local --api-base {shell.simulator.api_base} --ledger {shell.folder / 'ledger.db'}"
     list_ = f"2 in doubt. If the account is a platform partner's, run: gotsurge reconcile {run_id} {where}\n"
     assert list_ in done.stdout
-    receiver = f"2 in doubt. To settle them as events arrive, run: gotsurge receive {where}\n"
+    receiver = f"2 in doubt. Or, to settle them as events arrive, run: gotsurge receive {where}\n"
     assert receiver in done.stdout
     shell.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=422, times=1))
     _, refused = shell.push("C", "D", words=("--max-errors", "0", "--batch-size", "1", "--concurrency", "1"))

@@ -65,11 +65,11 @@ def test_one_mistake_in_many_rows_is_one_line() -> None:
     many = (phone(line, proposal="+6591755010") for line in range(2, 20_002))
     first = 'Line 2: "+65 9175 5010"; did you mean "+6591755010"? Also lines 3, 4, 5, 6, …'
     assert grouped(alone, *many) == [
-        f"f: to_contact.phone: 20,000 × is not E.164. {first}",
+        f"f: to_contact.phone (20,000 faults): is not E.164. {first}",
         'f:9: price: "x": no money',
     ]
     assert grouped(phone(2), phone(3)) == [
-        'f: to_contact.phone: 2 × is not E.164. Line 2: "+65 9175 5010"; also line 3'
+        'f: to_contact.phone (2 faults): is not E.164. Line 2: "+65 9175 5010"; also line 3'
     ]
 
 
@@ -90,7 +90,7 @@ def test_a_group_is_a_rule_whatever_it_says_of_each_value() -> None:
 def test_the_items_of_a_list_are_one_column() -> None:
     """``items[0].weight`` and ``items[7].weight`` are one thing to mend."""
     faults = [Fault(file="f", line=n, column=f"items[{n}].weight", rule="is a number") for n in range(3)]
-    assert grouped(*faults) == ["f: items[…].weight: 3 × is a number. Line 0; also lines 1, 2"]
+    assert grouped(*faults) == ["f: items[…].weight (3 faults): is a number. Line 0; also lines 1, 2"]
 
 
 def test_a_million_faults_take_no_memory() -> None:
@@ -105,7 +105,7 @@ def test_a_million_faults_take_no_memory() -> None:
     assert len(report.groups) == MOST_GROUPS + 1
     largest = str(next(iter(report.groups)))
     assert largest.startswith(
-        f"f: {20_000 - MOST_GROUPS:,} × for other reasons, first: f:{MOST_GROUPS}: c{MOST_GROUPS}: "
+        f"f: {20_000 - MOST_GROUPS:,} faults for other reasons, first: f:{MOST_GROUPS}: c{MOST_GROUPS}: "
     )
 
 
