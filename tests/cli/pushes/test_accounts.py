@@ -9,6 +9,7 @@ import pytest
 from click.testing import Result
 
 from gotsurge_async.simulator import Fault, Simulator
+from tests.cli.agents.kit import order
 from tests.support.commands import Shell
 from tests.support.running import running_simulator
 
@@ -183,22 +184,8 @@ def test_single_orders_have_the_name_of_their_account(shell: Shell) -> None:
     """`tasks create` at a simulator records the account, as it does elsewhere."""
     named = account_of(shell, "platform")
     file = shell.folder / "order.json"
-    file.write_text(json.dumps(_ORDER))
+    file.write_text(json.dumps(order()))
     assert named.call("tasks", "create", file).exit_code == 0
     run_id = shell.document(shell.on_ledger("runs", "--json"))[0]["run"]
     assert account_of(shell, "plain").call("undo", run_id, "--yes").exit_code == 2
     assert named.call("undo", run_id, "--yes").exit_code == 0
-
-
-_ORDER = {
-    "tracking_id": "T-1",
-    "from_address": {"street_address": "1 Loyang Way"},
-    "to_address": {"street_address": "Marina South Pier"},
-    "from_time_window": {"start_time_utc": "2030-03-04T01:00:00Z", "end_time_utc": "2030-03-04T02:00:00Z"},
-    "broadcast_preference": "squad",
-    "vehicle_preference": "car",
-    "service_type": "ftl",
-    "client_time_utc": "2030-03-04T00:00:00Z",
-    "price": 4_850_000,
-    "currency": "SGD",
-}
