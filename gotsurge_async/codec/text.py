@@ -240,7 +240,7 @@ def decode_plain(body: bytes, otherwise: str = "") -> Any:
         try:
             return _decode(body)
         except ValueError as error:  # as all of msgspec's errors are
-            why = str(error)
+            why = str(error).removeprefix("JSON is malformed: ")
         return _lawful(body)
     except ValueError:
         raise UnreadableAnswer(f"{what}not JSON: {why}") from None

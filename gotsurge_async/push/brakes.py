@@ -188,7 +188,7 @@ class BrakeWatch:
     def _in_a_row_reached(self, place: int) -> Iterator[LimitReached]:
         for counted, limit, what, advice in (
             (InDoubt, self._brakes.doubts_in_a_row, "in doubt", "the service, or the way to it, is down"),
-            (Refused, self._brakes.refusals_in_a_row, "refused", "check whether their orders share a fault"),
+            (Refused, self._brakes.refusals_in_a_row, "refused", "check whether the orders share a fault"),
         ):
             if limit is not None and self._ended[place] <= {counted} and self._in_a_row(place, counted) >= limit:
                 why = (

@@ -140,7 +140,7 @@ def _cancelled(reading: codec.Codec, answer: Response, task_id: str) -> Message:
     message = reading.decode(answer.body, Message)
     if _says_no(message.extra, task_id):
         raise UnreadableAnswer(
-            f"the answer does not confirm that this task is cancelled: {service_message(answer.body)}"
+            f"the answer does not confirm that this task is cancelled; it reads: {service_message(answer.body)}"
         )
     return message
 

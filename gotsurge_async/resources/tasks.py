@@ -228,12 +228,13 @@ def _matched(
     foreign = [task_id for task_id, count in counts.items() if task_id not in known and count == 1]
     if foreign:
         more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
-        faults.append(f"tasks without an order: {', '.join(foreign[:_SHOWN])}{more}")
+        names = f"{', '.join(foreign[:_SHOWN])}{more}"
+        faults.append(f"task {names} matches no order" if len(foreign) == 1 else f"tasks {names} match no order")
     if unread:
         faults.append(f"tasks that cannot be read: {len(unread)}")
     for row, error in doubts.items():
         name = identities[row][0] or identities[row][1]
-        faults.append(f"orders[{row}]{f' ({name})' if name else ''}: {error.args[0]}")
+        faults.append(f"for orders[{row}]{f' ({name})' if name else ''}, {error.args[0]}")
     return attrs.evolve(created, tasks=done), tuple(doubts), faults
 
 

@@ -149,7 +149,7 @@ def _tree(body: bytes) -> dict[str, Any]:
     try:
         tree = codec.decode_plain(body)
     except UnreadableAnswer as error:
-        raise MalformedEvent(_TOO_DEEP if _is_deep(body) else f"is not JSON: {error}") from None
+        raise MalformedEvent(_TOO_DEEP if _is_deep(body) else f"is {error}") from None
     if _is_deep(body) and not _is_shallow(tree):
         raise MalformedEvent(_TOO_DEEP)
     if isinstance(tree, list) and len(tree) == 1:

@@ -63,7 +63,7 @@ def test_any_answer_gives_a_model_or_our_error(body: bytes, cls: type[Model]) ->
 @pytest.mark.parametrize(
     ("body", "why"),
     [
-        *((b"", "empty, not JSON"), (b" \n", "empty, not JSON"), (b'{"id":NaN}', "not JSON.*malformed")),
+        *((b"", "empty, not JSON"), (b" \n", "empty, not JSON"), (b'{"id":NaN}', "not JSON: invalid character")),
         (b"{", TOLD),
         (b"\xff\xfe", TOLD),
         (b'{"id": "a\xff"}', TOLD),

@@ -78,8 +78,8 @@ def _show(health: Health) -> None:
         click.echo(str(line))
     if health.to_look_at:
         say(
-            "the next push or resume puts the second order of each task in doubt; for a large ledger, the first one of "
-            "a day does. After that, run: gotsurge reconcile RUN, or gotsurge resolve RUN"
+            "the next push or resume (of a large ledger, the first of a day) puts the second order of each task in "
+            "doubt. After that, run: gotsurge reconcile RUN, or gotsurge resolve RUN"
         )
     if health.damaged:  # of one that is older, its flaw says what to do
         say(commands_for(f"{RESCUE}.", health.path))

@@ -453,7 +453,7 @@ class Pushing(Sending):
         for order in similar[:SHOWN_WARNINGS]:
             where = f"line {order.other_line}"
             if order.other_run != run.id:
-                where += f" of run {order.other_run}, where that order is {in_words(order.other_state)}"
+                where = f"{in_words(order.other_state)}, {where} of run {order.other_run}"
             self.say(
                 f"warning: {self._options.file}:{order.line}: order {order.key} has the same {order.alike_in} as "
                 f"order {order.other_key} ({where}){order.and_more}"

@@ -212,9 +212,7 @@ def _states(chunk: Chunk, run: RunInfo) -> Iterator[Flaw]:
             what = f"{'with' if has_task else 'without'} a task"
         else:
             continue
-        yield Flaw(
-            "chunks", f"chunk {chunk.id}, place {place}", f"an order {what} cannot be in the state {state.value}"
-        )
+        yield Flaw("chunks", f"chunk {chunk.id}, place {place}", f"the order is {state.value} {what}, which cannot be")
 
 
 def _orders(

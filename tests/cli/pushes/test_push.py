@@ -362,6 +362,4 @@ def test_an_order_like_others_is_reported_once(shell: Shell) -> None:
     assert "warning: " not in shell.run(*words).stderr
     file.write_text("\n".join([HEADER, alike[3]]) + "\n")
     (told_of_d,) = [line for line in shell.run(*words).stderr.splitlines() if line.startswith("warning: ")]
-    assert re.search(
-        rf":2: order D {same} \(line 2 of run \S+, where that order is created\), and as 2 more$", told_of_d
-    )
+    assert re.search(rf":2: order D {same} \(created, line 2 of run \S+\), and as 2 more$", told_of_d)
