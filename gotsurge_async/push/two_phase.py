@@ -358,7 +358,10 @@ class TwoPhaseSender(ChunkSender):
 
     async def _give_up(self, drafts: Sequence[_Draft], error: GotSurgeError) -> None:
         """Leave drafts to a later resume: as drafts if certainly nothing was sent, else to be read by their ids."""
-        self.stop(error)
+        if not all(
+            draft.status and not draft.status.is_draft for draft in drafts
+        ):  # a status that is unknown is theirs
+            self.stop(error)
         doubt = OutcomeUnknown(f"the order may have been broadcast: {error}", "E608", operation=DRAFTS_BROADCAST.name)
         unsent = [draft.order.id for draft in drafts if not draft.may_be_out]
         doubtful = [draft.order.id for draft in drafts if draft.may_be_out]

@@ -228,7 +228,10 @@ async def test_what_cannot_be_is_refused(
             "UPDATE chunks SET states = 'a' || substr(states, 2) WHERE id = 1",
             "line 1, key TRK-1: the state of the order is already_pushed, b",
         ),
-        ("UPDATE runs SET state = 'loading' WHERE number = 1", "chunk 1, place 0: the order is created .* being loaded, which cannot be"),
+        (
+            "UPDATE runs SET state = 'loading' WHERE number = 1",
+            "place 0: the order is created in .* being loaded, which cannot be",
+        ),
         (
             "UPDATE keys SET place = 3 WHERE key = 'TRK-7'",
             "table keys, chunk 1, line 7, key TRK-7: the order is live, but cannot be found",
