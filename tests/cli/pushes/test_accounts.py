@@ -131,13 +131,17 @@ def test_a_run_is_continued_where_it_was_pushed(shell: Shell) -> None:
 
 
 def test_an_audit_of_one_account_passes_over_the_runs_of_others(shell: Shell) -> None:
-    """Their tasks are not there for it, and their keys stay: the same file sends nothing."""
+    """Their tasks are not there for it, and their keys stay; that they were not compared is part of the result."""
     _, usual = shell.push("A", "B")
     other = account_of(shell, "platform")
     _, named = other.push("C", "D", words=("--new-ledger",))
     done, document = audited(other)
     assert (done.exit_code, document["runs"], document["repaired"]) == (0, [named["run"]], [])
     assert "1 run of another account or API base is passed over" in done.stderr
+    not_compared = f"run {usual['run']} is of another account or API base, and was not compared"
+    assert not_compared in document["remarks"]
+    ending = "nothing differs; 1 run of another account or API base was not compared\n"
+    assert other.call("audit", *AT_ONCE).stdout.endswith(ending)
     assert shell.push("A", "B")[1]["already_pushed"] == 2
     done, document = audited(shell)
     assert (done.exit_code, document["findings"]) == (0, [])
