@@ -196,10 +196,13 @@ def _api_base_for(run: RunInfo, target: Target) -> str | None:
     return target.api_base if chosen else api_base_of(run)
 
 
-def api_base_of(run: RunInfo) -> str | None:
-    """The API base of a run, unless it is that of this shell, or, where this shell has none, of its environment."""
+def api_base_of(run: RunInfo, *, other_shell: bool = False) -> str | None:
+    """The API base of a run, unless it is that of this shell, or, where this shell has none, of its environment.
+
+    ``other_shell``: for a command that another machine may run, which need not have the variables of this one.
+    """
     api_base: str | None = run.options.get("api_base")
-    named = os.environ.get("GOTSURGE_API_BASE")
+    named = None if other_shell else os.environ.get("GOTSURGE_API_BASE")
     if api_base is None or named:
         return None if api_base == named else api_base
     try:
