@@ -4,6 +4,7 @@ import asyncio
 import functools
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -117,7 +118,10 @@ async def take_back(
 
 async def _interrupted(ledger: Ledger, info: RunInfo, code: Exit) -> Failure:
     """The error for a signal: the run must not be resumed, which would send waiting orders, but undone to its end."""
-    return Failure(_unfinished(info, await ledger.counts(info.id)), code, more=_again("E115"))
+    counts = None
+    with suppress(asyncio.CancelledError):  # by one more signal
+        counts = await ledger.counts(info.id)
+    return Failure(_unfinished(info, counts), code, more=_again("E115"))
 
 
 async def _ledger_failed(ledger: Ledger, info: RunInfo, error: LedgerError) -> Failure:

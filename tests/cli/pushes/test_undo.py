@@ -194,6 +194,20 @@ def test_an_interrupted_undo_is_to_be_given_again(
     assert sorted(typed[3:]) == sorted(map(str, (*words, *shell.place, *shell.ledger)))
 
 
+def test_an_undo_that_is_interrupted_twice_is_a_document_too(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second signal, while the counts are read, leaves only them out."""
+    _, summary = shell.push("A")
+
+    async def interrupted(*_: object, **__: object) -> None:
+        raise asyncio.CancelledError
+
+    for owner, name in ((Undo, "undo"), (Ledger, "counts")):
+        monkeypatch.setattr(owner, name, interrupted)
+    done = shell.call("undo", summary["run"], "--yes", "--json")
+    assert (done.exit_code, shell.document(done)["explain"]) == (130, ["E115"])
+    assert "was interrupted: the orders that were in flight are in doubt; do not resume the run" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("failing", "unreadable", "code", "words"),
     [
