@@ -210,6 +210,14 @@ def test_a_reconcile_of_one_account_passes_over_the_runs_of_others(shell: Shell)
     assert other.call("reconcile", *AT_ONCE).stdout == "nothing is in doubt\n"
 
 
+def test_a_reconcile_counts_a_doubt_elsewhere_once(shell: Shell) -> None:
+    """Another run that pushed the same order does not add to the number."""
+    account_of(shell, "plain").push_lost("A")
+    again, _ = shell.push("A")
+    done = account_of(shell, "platform").call("reconcile", *AT_ONCE, "--json")
+    assert (again.exit_code, done.exit_code, shell.document(done)["in_doubt_elsewhere"]) == (3, 3, 1)
+
+
 def test_a_reconcile_without_an_account_reads_each_run_by_its_own(shell: Shell) -> None:
     """So all that can be settled is settled by one command."""
     usual = shell.push_lost("A")
