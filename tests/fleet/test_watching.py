@@ -28,16 +28,23 @@ async def said(push: asyncio.subprocess.Process, word: str) -> str:
 
 
 async def test_it_says_that_nobody_works(fleet: Fleet) -> None:
-    """Once, with the command that starts a worker, and without the password; then it goes on as soon as one comes."""
+    """Once, with the command that starts a worker, and without the password; then it goes on as soon as one comes.
+
+    A worker of another account says once that it leaves the run.
+    """
     fleet.url = fleet.url.replace("gotsurge@", "gotsurge:secret@")
+    other = await fleet.worker("--account", "platform")
     push = await fleet.push(40)
-    text = await said(push, f"--api-base {fleet.simulator.api_base} --ledger postgresql://gotsurge@")
+    text = await said(push, f"--api-base {fleet.simulator.api_base} --account plain --ledger postgresql://gotsurge@")
     assert "gotsurge worker --env local" in text
     assert "40 orders wait for a worker" in text
     assert "secret" not in text
     await fleet.worker()
     done = await fleet.pushed(push)
     assert (done.code, done.document["created"]) == (0, 40), done
+    run = done.document["run"]
+    why = f"run {run} was made with the account plain, not with platform: leave out --account"
+    assert other.said.count(f"a run is left to other workers: {why}\n") == other.said.count(run) == 1, other.said
 
 
 async def test_ctrl_c_stops_the_workers(fleet: Fleet) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
@@ -13,14 +13,14 @@ from gotsurge_async.cli.fleet.seen import TRACE, Seen, takes_seen
 from gotsurge_async.cli.shared.connect import Target, connected, read_settings, takes_place
 from gotsurge_async.cli.shared.distributed import fleet_package
 from gotsurge_async.cli.shared.exits import Exit, Failure, Interrupts, asynchronous
-from gotsurge_async.cli.shared.ledger import is_of, ledger_option, new_ledger_option, shared_ledger, target_of
+from gotsurge_async.cli.shared.ledger import ledger_option, new_ledger_option, shared_ledger, target_of
 from gotsurge_async.cli.shared.options import GroupedCommand, in_group
 from gotsurge_async.cli.shared.output import say
 from gotsurge_async.cli.shared.push_options import concurrency, rate
 from gotsurge_async.client import GotSurge
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
-from gotsurge_async.errors import Coded
+from gotsurge_async.errors import Coded, UsageError
 from gotsurge_async.ledger import RunInfo
 from gotsurge_async.push.desk.desk import Desk
 from gotsurge_async.push.worker import Worker, timeouts_for
@@ -120,9 +120,6 @@ async def worker(
     def around(info: RunInfo, number: int) -> AbstractContextManager[None]:
         return seen.segment(info.id, number, info.options.get(TRACE))
 
-    def serves(info: RunInfo) -> bool:
-        return is_of(info, target)
-
     working = Worker(
         connect,
         environment=target.environment,
@@ -130,7 +127,7 @@ async def worker(
         lease=lease,
         timeouts=timeouts,
         around=around,
-        serves=serves,
+        serves=_choice_of(target),
     )
     interrupts = Interrupts(say)
 
@@ -159,6 +156,23 @@ async def worker(
             raise Failure(Coded(text, "E112"), interrupts.code) from None
     say(f"worker {working.name}: stopped{'' if submitted else ', and gave everything back'}")
     return Exit.CREATED
+
+
+def _choice_of(target: Target) -> Callable[[RunInfo], bool]:
+    """Whether a worker sends a run; of each run that it leaves to others, because of its target, it tells once."""
+    left: set[str] = set()
+
+    def serves(info: RunInfo) -> bool:
+        try:
+            target_of(info, target)
+        except UsageError as error:
+            if info.id not in left:
+                left.add(info.id)
+                say(f"a run is left to other workers: {error}")
+            return False
+        return True
+
+    return serves
 
 
 @asynccontextmanager

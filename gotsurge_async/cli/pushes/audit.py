@@ -159,9 +159,13 @@ class AuditOptions(Struct, frozen=True, kw_only=True):
 
 @attrs.define(kw_only=True)
 class Report:
-    """The result of an audit; ``held``: another process had a run that should have been repaired."""
+    """The result of an audit; ``held``: another process had a run that should have been repaired.
+
+    ``others`` are the runs of other accounts and servers, which were not compared.
+    """
 
     groups: Sequence[tuple[Target, list[RunInfo]]]
+    others: Sequence[RunInfo]
     audit: Audit
     findings: list[Finding] = attrs.field(factory=list)
     repaired: list[Finding] = attrs.field(factory=list)
@@ -181,13 +185,13 @@ class Report:
 
 async def _compare(options: AuditOptions, run_id: str | None) -> Report:
     async with open_ledger(options.place) as ledger:
-        groups = await _groups(ledger, options.target, run_id)
+        groups, others = await _groups(ledger, options.target, run_id)
         runs = [run for _, some in groups for run in some]
         counts = [await ledger.counts(run.id) for run in runs]
         total = sum(count.of((OrderState.CREATED, OrderState.CANCELLED)) for count in counts)
         progress = _progress(total) if not options.quiet else lambda *_: None
         async with options.audit(ledger, most_reads=options.max_reads, progress=progress) as audit:
-            report = Report(groups=groups, audit=audit)
+            report = Report(groups=groups, others=others, audit=audit)
             report.findings += [finding async for finding in audit.in_ledger(runs)]
             folders = grouped(runs, lambda run: options.out or Path(run.options.get("out") or OUT))
             for folder, some in folders.items():
@@ -207,10 +211,12 @@ def grouped(things: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     return groups
 
 
-async def _groups(ledger: Ledger, target: Target, run_id: str | None) -> list[tuple[Target, list[RunInfo]]]:
-    """The runs to compare, by the account that made them."""
-    infos = [await ledger.run(run_id)] if run_id is not None else own_runs(await ledger.runs(), target)[0]
-    return list(grouped(infos, lambda info: target_of(info, target)).items())
+async def _groups(
+    ledger: Ledger, target: Target, run_id: str | None
+) -> tuple[list[tuple[Target, list[RunInfo]]], list[RunInfo]]:
+    """The runs to compare, by the account that made them; and those that are passed over."""
+    infos, others = ([await ledger.run(run_id)], []) if run_id is not None else own_runs(await ledger.runs(), target)
+    return list(grouped(infos, lambda info: target_of(info, target)).items()), others
 
 
 def _progress(total: int) -> Callable[[int, int, float], None]:
@@ -306,8 +312,11 @@ def _show(report: Report) -> None:
     if findings or not audit.incomplete:
         words = counted({kind.replace("_", " "): numbers[kind] for kind in Kind})
         archived = sum(run.archived_in is not None for run in report.runs.values())
-        runs = f"{number_of(archived, 'archived run')} {verb(archived, 'was', 'were')}"
-        click.echo(words or (f"nothing differs; {runs} not compared" if archived else "the ledger and GotSurge agree"))
+        others = len(report.others)
+        left = [number_of(archived, "archived run")] if archived else []
+        left += [f"{number_of(others, 'run')} of another account or API base"] if others else []
+        runs = f"{' and '.join(left)} {verb(archived + others, 'was', 'were')}"
+        click.echo(words or (f"nothing differs; {runs} not compared" if left else "the ledger and GotSurge agree"))
     rows = [(finding.kind, finding.run, finding.key, finding.details) for finding in findings]
     print_first(("WHAT", "RUN", "KEY", prose("WHY")), rows)
     if audit.incomplete:
@@ -329,7 +338,10 @@ def _end(report: Report, options: AuditOptions) -> Exit:
         "findings": [structs.asdict(finding) for finding in report.findings],
         "repaired": [{"run": finding.run, "key": finding.key, "by": options.by} for finding in report.repaired],
         "incomplete": audit.incomplete,
-        "remarks": audit.remarks,
+        "remarks": [
+            *audit.remarks,
+            *(f"run {run.id} is of another account or API base, and was not compared" for run in report.others),
+        ],
     }
 
     def show() -> None:

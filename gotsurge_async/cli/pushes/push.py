@@ -398,9 +398,9 @@ class Pushing(Sending):
             if self._options.replace_changed:
                 from gotsurge_async.cli.pushes.changing import change_tasks  # few pushes change tasks
 
-                self._begun, self._interrupts.on_stop = run, push.stop
+                self._begun, self._changing, self._interrupts.on_stop = run, True, push.stop
                 done = await change_tasks(gs, run, self._options.concurrency, self._interrupts, self.say)
-                self.replaced = done
+                self.replaced, self._changing = done, False
                 if self._interrupts.code is not None or not (done.left or done.unknown or done.stopped_by):
                     return
             changed: list[ChangedRow] = []

@@ -73,9 +73,10 @@ async def reconcile(
             left = {"in_doubt": len(result.in_doubt) + elsewhere, "drafts": len(result.still_draft)}
             steps += next_steps(structs.replace(standing, counts=left, elsewhere=elsewhere))
         for info in others:
-            number = (await opened.counts(info.id)).of(DOUBTFUL)
-            steps += next_steps(structs.replace(await Standing.of(opened, info), counts={"in_doubt": number}))
-            elsewhere += number
+            standing = await Standing.of(opened, info)
+            own = standing.counts["in_doubt"] - standing.elsewhere  # the rest is in doubt in another of these runs
+            steps += next_steps(structs.replace(standing, counts={"in_doubt": own}, elsewhere=0))
+            elsewhere += own
     # A recorded draft whose broadcast was lost may still be broadcast by it at any moment.
     doubt = elsewhere or any(result.in_doubt or result.still_draft for result in done)
     code = Exit.IN_DOUBT if doubt else Exit.HELD if held else Exit.CREATED

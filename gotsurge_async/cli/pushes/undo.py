@@ -4,7 +4,8 @@ import asyncio
 import functools
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 import click
 from msgspec import structs
@@ -17,6 +18,7 @@ from gotsurge_async.cli.shared.next_steps import SHOWN_OWNERS, Standing, next_st
 from gotsurge_async.cli.shared.options import json_option, option
 from gotsurge_async.cli.shared.output import Step, at_a_terminal, confirmed, counted, finish, print_first, prose, say
 from gotsurge_async.cli.shared.sending import counts_after
+from gotsurge_async.clock import cancellations
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
@@ -117,7 +119,12 @@ async def take_back(
 
 async def _interrupted(ledger: Ledger, info: RunInfo, code: Exit) -> Failure:
     """The error for a signal: the run must not be resumed, which would send waiting orders, but undone to its end."""
-    return Failure(_unfinished(info, await ledger.counts(info.id)), code, more=_again("E115"))
+    counts = None
+    with suppress(asyncio.CancelledError):  # by one more signal
+        counts = await ledger.counts(info.id)
+    while cancellations():  # else asyncio takes a Ctrl-C while the ledger is closed for a cancellation by a program
+        cast("asyncio.Task[Any]", asyncio.current_task()).uncancel()
+    return Failure(_unfinished(info, counts), code, more=_again("E115"))
 
 
 async def _ledger_failed(ledger: Ledger, info: RunInfo, error: LedgerError) -> Failure:

@@ -15,7 +15,7 @@ from gotsurge_async.calls.create import Unprocessed, stops_all
 from gotsurge_async.cli.pushes.undo import take_back
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform, takes_target
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse
-from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, new_ledger_option
+from gotsurge_async.cli.shared.ledger import OtherServer, find_ledger, ledger_option, new_ledger_option
 from gotsurge_async.cli.shared.options import amount, json_option, option
 from gotsurge_async.cli.shared.outcomes import Results, takes_orders
 from gotsurge_async.cli.shared.output import (
@@ -132,6 +132,8 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
             say(f"task {task_id} is order {key} of run {run_id}")
             own = {"keys": (key,), "drafts": False, "reason": reason, "concurrency": None}
             return take_back(run_id=run_id, target=target, place=place, **own)
+    except OtherServer as error:  # a task that is at this one, too, is cancelled all the same
+        say(f"the ledger cannot record this cancel, and will still show the order as created: {error}")
     except (RunHeld, LedgerError) as error:
         say(f"the ledger cannot record this cancel now, and will still show the order as created: {error}")
         say(f"to record the cancel later, run: gotsurge audit --env {target.environment} --repair")

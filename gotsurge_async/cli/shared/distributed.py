@@ -137,7 +137,7 @@ class Watch:
         elif self._alone_since is not None and time.monotonic() - self._alone_since > ALONE_SECONDS:
             self._alone_since = None  # once, until there is a worker
             waits = number_of(waiting, "order waits", "orders wait")
-            self.say(f"{waits} for a worker: gotsurge worker {standing.place(calls=True)}")
+            self.say(f"{waits} for a worker: {standing.worker}")
 
 
 def _stopper(distribution: Distribution) -> GotSurgeError | None:

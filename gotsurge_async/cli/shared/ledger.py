@@ -23,7 +23,7 @@ from gotsurge_async.ledger import Ledger, Mode, Run, RunInfo, RunState
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.ledger.upkeep.check import refuse_unfit
 from gotsurge_async.ledger.upkeep.counter import Keeper
-from gotsurge_async.ledger.upkeep.register import service_of
+from gotsurge_async.ledger.upkeep.register import server_of
 from gotsurge_async.push.changes import Known, compare
 from gotsurge_async.push.map_use import MAP, MapUse
 from gotsurge_async.system.files import user_folder
@@ -161,6 +161,10 @@ def ending_of(*, in_doubt: int, left_out: bool, changed: int) -> Exit:
     return Exit.CHANGED if changed else Exit.CREATED
 
 
+class OtherServer(UsageError):
+    """A run was sent to another server than the one that was chosen."""
+
+
 def target_of(run: RunInfo, target: Target) -> Target:
     """The target for a command about a run: its own environment and server, and the account that made it.
 
@@ -184,22 +188,25 @@ def target_of(run: RunInfo, target: Target) -> Target:
 
 
 def _api_base_for(run: RunInfo, target: Target) -> str | None:
-    """The API base that a command about a run must name, if any; UsageError where another server is chosen."""
+    """The API base that a command about a run must name, if any; OtherServer where another server is chosen."""
     own: str | None = run.options.get("api_base")
     if own is None:
         return target.api_base
     named = target.api_base or os.environ.get("GOTSURGE_API_BASE")
     settings = read_settings(structs.replace(target, api_base=named or own))
     chosen = named or settings.profile.api_base
-    if chosen and service_of(chosen) != service_of(own):
-        raise UsageError(f"run {run.id} was sent to {own}, not to {chosen}: pass --api-base {own}", "E527")
+    if chosen and server_of(chosen) != server_of(own):
+        raise OtherServer(f"run {run.id} was sent to {own}, not to {chosen}: pass --api-base {own}", "E527")
     return target.api_base if chosen else api_base_of(run)
 
 
-def api_base_of(run: RunInfo) -> str | None:
-    """The API base of a run, unless it is that of this shell, or, where this shell has none, of its environment."""
+def api_base_of(run: RunInfo, *, other_shell: bool = False) -> str | None:
+    """The API base of a run, unless it is that of this shell, or, where this shell has none, of its environment.
+
+    ``other_shell``: for a command that another machine may run, which need not have the variables of this one.
+    """
     api_base: str | None = run.options.get("api_base")
-    named = os.environ.get("GOTSURGE_API_BASE")
+    named = None if other_shell else os.environ.get("GOTSURGE_API_BASE")
     if api_base is None or named:
         return None if api_base == named else api_base
     try:

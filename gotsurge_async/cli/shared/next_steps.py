@@ -126,6 +126,16 @@ class Standing(Struct, frozen=True, kw_only=True):
         """A command about the run."""
         return _joined("gotsurge", name, self.info.id, self.place(calls=calls), *words)
 
+    @property
+    def worker(self) -> str:
+        """The command of a worker that sends the run, perhaps on another machine."""
+        return _joined(
+            f"gotsurge worker --env {self.info.environment}",
+            _option("--api-base", api_base_of(self.info, other_shell=True)),
+            _option("--account", self.info.options.get("account")),
+            self.ledger_option,
+        )
+
     def push(self, file: str, *words: str) -> str:
         """A push of a result file, with the options that read it as the source was read."""
         options = self.info.options

@@ -25,7 +25,7 @@ from gotsurge_async.cli.shared.exits import (
     explained_too,
     is_unreachable,
 )
-from gotsurge_async.cli.shared.next_steps import Standing, about_task, next_steps
+from gotsurge_async.cli.shared.next_steps import Standing, about_task, next_steps, same_again
 from gotsurge_async.cli.shared.output import SHOWN, Step, counted, finish, say, shown
 from gotsurge_async.cli.shared.progress import Progress
 from gotsurge_async.client import GotSurge
@@ -87,6 +87,7 @@ class Sending:
         self.replaced: Replaced | None = None
         self._send_options = options
         self._begun: Run | None = None
+        self._changing = False
         self._interrupts: Interrupts
 
     async def run(self) -> Exit:
@@ -103,7 +104,10 @@ class Sending:
     def _interrupted(self, code: Exit) -> Failure:
         if self._begun is None:
             return Failure(Coded("interrupted: nothing was sent", "E112"), code)
-        text = "interrupted after the sending, before the result files were written; the ledger has everything"
+        if self._changing:
+            why = f"interrupted: tasks may or may not have been changed, and no order was sent (run {self._begun.id})"
+            return Failure(Coded(why, "E112"), code, more={"next": [same_again()]})
+        text = "interrupted before the result files were written; the ledger has everything"
         return self._failure(text, code, self._standing(self._begun, {}, results_failed=True))
 
     async def _run(self) -> Exit:

@@ -110,11 +110,16 @@ class Keys:
 
 def service_of(api_base: str) -> str:
     """The host, port and path of an API base, the same for every way to write it."""
+    return f"{server_of(api_base)}{urlsplit(api_base).path.rstrip('/')}"
+
+
+def server_of(api_base: str) -> str:
+    """The host and port of an API base, whose path GotSurge may change."""
     parts = urlsplit(api_base)
     host = (parts.hostname or "").rstrip(".")
     host = "127.0.0.1" if host in ("localhost", "::1") else host
     port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    return f"{host}:{port}{parts.path.rstrip('/')}"
+    return f"{host}:{port}"
 
 
 def register_path() -> Path:

@@ -1,7 +1,9 @@
 """A run belongs to the account and the server that it was pushed to: no command takes it to another one."""
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import attrs
@@ -130,14 +132,51 @@ def test_a_run_is_continued_where_it_was_pushed(shell: Shell) -> None:
     assert account_of(shell, "plain").call("undo", run_id, "--yes").exit_code == 0
 
 
+def moved(shell: Shell, old: str) -> None:
+    """Record that the runs were sent to another API base, as if GotSurge had moved since."""
+    with closing(sqlite3.connect(shell.folder / "ledger.db")) as database, database:
+        database.execute("UPDATE runs SET options = replace(options, ?, ?)", (shell.simulator.api_base, old))
+
+
+def test_another_path_is_no_other_server(shell: Shell) -> None:
+    """GotSurge may move its API: a run goes on at the new path of its server."""
+    run_id = pushed(shell, "A", "B", "C", "D")
+    moved(shell, f"{shell.simulator.origin}/v0")
+    done = shell.call("resume", run_id)
+    assert (done.exit_code, counted(shell, run_id)["created"]) == (1, 3), done.output
+
+
+def test_a_task_is_cancelled_where_it_is_though_its_run_was_sent_elsewhere(shell: Shell, elsewhere: Shell) -> None:
+    """The ledger records nothing, and the command says so; a server without the task refuses."""
+    run_id = shell.push("A")[1]["run"]
+    (task,) = [task["id"] for task in shell.simulator.tasks()]
+    words = ("tasks", "cancel", task, "--reason", "x", "--env", "local", *shell.ledger)
+    done = shell.run(*words, "--api-base", elsewhere.simulator.api_base)
+    assert (done.exit_code, "HTTP 404" in done.stderr) == (1, True), done.output
+    moved(shell, "http://127.0.0.1:1/v0")
+    assert shell.call("undo", run_id, "--yes").exit_code == 2
+    done = shell.run(*words, "--api-base", shell.simulator.api_base)
+    why = f"run {run_id} was sent to http://127.0.0.1:1/v0, not to {shell.simulator.api_base}"
+    assert (done.exit_code, "the ledger cannot record this cancel" in done.stderr, why in done.stderr) == (
+        0,
+        True,
+        True,
+    )
+    assert (shell.simulator.tasks()[0]["history"][-1][0], counted(shell, run_id)["created"]) == ("cancelled", 1)
+
+
 def test_an_audit_of_one_account_passes_over_the_runs_of_others(shell: Shell) -> None:
-    """Their tasks are not there for it, and their keys stay: the same file sends nothing."""
+    """Their tasks are not there for it, and their keys stay; that they were not compared is part of the result."""
     _, usual = shell.push("A", "B")
     other = account_of(shell, "platform")
     _, named = other.push("C", "D", words=("--new-ledger",))
     done, document = audited(other)
     assert (done.exit_code, document["runs"], document["repaired"]) == (0, [named["run"]], [])
     assert "1 run of another account or API base is passed over" in done.stderr
+    not_compared = f"run {usual['run']} is of another account or API base, and was not compared"
+    assert not_compared in document["remarks"]
+    ending = "nothing differs; 1 run of another account or API base was not compared\n"
+    assert other.call("audit", *AT_ONCE).stdout.endswith(ending)
     assert shell.push("A", "B")[1]["already_pushed"] == 2
     done, document = audited(shell)
     assert (done.exit_code, document["findings"]) == (0, [])
@@ -169,6 +208,14 @@ def test_a_reconcile_of_one_account_passes_over_the_runs_of_others(shell: Shell)
     assert (done.exit_code, done.stdout) == (3, "")
     assert shell.on_ledger("resolve", usual, "--key", "A", "--not-created").exit_code == 0
     assert other.call("reconcile", *AT_ONCE).stdout == "nothing is in doubt\n"
+
+
+def test_a_reconcile_counts_a_doubt_elsewhere_once(shell: Shell) -> None:
+    """Another run that pushed the same order does not add to the number."""
+    account_of(shell, "plain").push_lost("A")
+    again, _ = shell.push("A")
+    done = account_of(shell, "platform").call("reconcile", *AT_ONCE, "--json")
+    assert (again.exit_code, done.exit_code, shell.document(done)["in_doubt_elsewhere"]) == (3, 3, 1)
 
 
 def test_a_reconcile_without_an_account_reads_each_run_by_its_own(shell: Shell) -> None:

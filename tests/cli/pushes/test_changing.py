@@ -79,6 +79,29 @@ async def test_an_interrupt_while_tasks_are_changed_reports_what_was_changed(
         assert await read_prices() == [7_700_000] * 3
 
 
+def test_an_interrupt_while_the_changed_tasks_are_counted_says_that_they_may_have_been(
+    platform: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third one: nothing was sent, and the same command finds out what was changed."""
+    platform.push(*KEYS)
+
+    async def interrupted(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(0.1)  # in which the loop reads the signal
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(10)
+
+    for name in ("replace_changed", "count_uncertain"):
+        monkeypatch.setattr(changing, name, interrupted)
+    again = ["push", dearer(platform.folder, "NEW"), *platform.place, *platform.ledger, "--replace-changed", "--quiet"]
+    done = platform.run(*again, "--json")
+    document = platform.document(done)
+    run = document["run"]
+    why = f"interrupted: tasks may or may not have been changed, and no order was sent (run {run})"
+    assert (done.exit_code, document["error"], document["explain"]) == (130, why, ["E112"])
+    assert document["next"] == [" ".join(["gotsurge", *map(str, again)])]
+
+
 @pytest.mark.slow
 def test_an_interrupt_while_tasks_are_changed_puts_nothing_up_for_workers(
     platform: Shell, monkeypatch: pytest.MonkeyPatch, database: str

@@ -1,6 +1,7 @@
 """`gotsurge undo`, over real HTTP."""
 
 import asyncio
+import os
 import shlex
 import signal
 from collections.abc import Awaitable, Sequence
@@ -192,6 +193,23 @@ def test_an_interrupted_undo_is_to_be_given_again(
     typed = shlex.split(again)
     assert typed[:3] == ["gotsurge", "undo", run_id]
     assert sorted(typed[3:]) == sorted(map(str, (*words, *shell.place, *shell.ledger)))
+
+
+def test_an_undo_that_is_interrupted_twice_is_a_document_too(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second signal, while the counts are read or the ledger is closed, leaves only them out."""
+    _, summary = shell.push("A")
+
+    async def interrupted(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(10)
+
+    monkeypatch.setattr(Undo, "undo", interrupted)
+    for name, words in (("counts", "the orders that were in flight are in doubt; do not"), ("close", "do not")):
+        with monkeypatch.context() as second:
+            second.setattr(Ledger, name, interrupted)
+            done = shell.call("undo", summary["run"], "--yes", "--json")
+        assert (done.exit_code, shell.document(done)["explain"]) == (130, ["E115"])
+        assert f"{words} resume the run" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ from gotsurge_async.simulator import Fault
 from tests.support.commands import Shell
 
 
-def commands(
+def standing_of(
     counts: dict[str, int], *, environment: str = "sandbox", mode: Mode = Mode.DIRECT, **rest: Any
-) -> list[str]:
-    """The commands about a run, without ``gotsurge``."""
+) -> Standing:
+    """The state of a run."""
     known = {"options": rest.pop("options", {}), "columns": rest.pop("columns", ("tracking_id",))}
     info = RunInfo(
         id="RUN",
@@ -33,8 +33,12 @@ def commands(
         **known,
     )
     ledger = place_of(rest.pop("ledger", "/books/l.db"))
-    standing = Standing(info=info, counts=counts, ledger=ledger, **rest)
-    return [step.command.removeprefix("gotsurge ") for step in next_steps(standing)]
+    return Standing(info=info, counts=counts, ledger=ledger, **rest)
+
+
+def commands(counts: dict[str, int], **rest: Any) -> list[str]:
+    """The commands about a run, without ``gotsurge``."""
+    return [step.command.removeprefix("gotsurge ") for step in next_steps(standing_of(counts, **rest))]
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +136,17 @@ def test_only_what_is_needed_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     (elsewhere,) = commands({"unprocessed": 1}, **known)
     assert elsewhere == "resume RUN --env sandbox --api-base https://staging.gotsurge.co/api/partnership/v1"
     assert commands({"unprocessed": 1}, ledger=tmp_path / "b c.db")[0].endswith(f"--ledger '{tmp_path}/b c.db'")
+
+
+def test_a_worker_is_told_the_account_and_the_server_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where this shell has the API base as a variable: the worker may be on another machine."""
+    usual = standing_of({}, options={"api_base": "https://staging.gotsurge.co/api/partnership/v1"})
+    assert usual.worker == "gotsurge worker --env sandbox --ledger /books/l.db"
+    own = {"api_base": "http://127.0.0.1:1/a", "account": "plain"}
+    monkeypatch.setenv("GOTSURGE_API_BASE", own["api_base"])
+    where = "--env local --api-base http://127.0.0.1:1/a --account plain"
+    local = standing_of({}, environment="local", options=own)
+    assert local.worker == f"gotsurge worker {where} --ledger /books/l.db"
 
 
 def test_no_command_tells_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
