@@ -374,12 +374,13 @@ class Ledger(Store):
     def unused_drafts(self, db: Database, run_id: str) -> list[UnusedDraft]:
         """The drafts of a run that will never be broadcast: noted ones, and those of refused orders.
 
-        Left out is the draft of a refused order that a later order of its key has.
+        Left out are drafts with which a later order of their key went on.
         """
         info = runs.one(db, run_id)
         noted = db.rows("unused_drafts", run=info.number)
         known = {task_id for task_id, *_ in noted}
-        drafts = [UnusedDraft(key, task_id, cancelled_at is not None) for task_id, key, _, cancelled_at in noted]
+        listed = [UnusedDraft(key, task_id, cancelled_at is not None) for task_id, key, _, cancelled_at in noted]
+        drafts = _unused(db, info.environment, listed)
         for page in each_page(db, info.number, (OrderState.REFUSED,), bodies=True):
             refused = [
                 UnusedDraft(
@@ -391,10 +392,7 @@ class Ledger(Store):
                 for place in chunk.places((OrderState.REFUSED,))
                 if chunk.metas and place in chunk.tasks and chunk.tasks[place][0] not in known
             ]
-            keys = [draft.key for draft in refused]
-            owners = pages.owners_of_keys(db, info.environment, keys, unless={}) if keys else {}
-            used = {owner.task_id for owner in owners.values() if owner.live}
-            drafts += [draft for draft in refused if draft.task_id not in used]
+            drafts += _unused(db, info.environment, refused)
         return drafts
 
     @reads
@@ -438,3 +436,12 @@ def _fenced_off(db: Database, run_id: str) -> RunInfo | None:
         return None
     runs.raise_epoch(db, run_id)
     return runs.one(db, run_id)
+
+
+def _unused(db: Database, environment: str, drafts: Sequence[UnusedDraft]) -> list[UnusedDraft]:
+    """Those of some drafts that the last order of their key does not have, or has and was never broadcast with."""
+    keys = [draft.key for draft in drafts]
+    owners = pages.owners_of_keys(db, environment, keys, unless={}) if keys else {}
+    never_sent = (OrderState.REFUSED, OrderState.WITHDRAWN)
+    used = {(key, owner.task_id) for key, owner in owners.items() if owner.state not in never_sent}
+    return [draft for draft in drafts if (draft.key, draft.task_id) not in used]

@@ -170,17 +170,21 @@ class SubmittedOrders:
         """Keep an order that will not be sent, until another one is submitted under its key."""
         await self._store.write(lambda db: db.change("stop_submitted", number=order.number, stopped=why))
 
-    async def unclaim(self, order: Submitted) -> None:
-        """Make an order due again if the order of a run that has its key for it still waits: it was not sent."""
+    async def unclaim(self, order: Submitted) -> bool:
+        """Make an order due again if the order of a run that has its key for it still waits: it was not sent.
+
+        Returns whether it is due. That order may have superseded the one that claimed it, see ``hand_over_submitted``.
+        """
         now = self._store.stamp()
 
-        def job(db: Database) -> None:
+        def job(db: Database) -> bool:
             row, owner = self._standing(db, order.key)
-            if row == order and owner is not None and owner.row.id == order.claimed and owner.row.state in WAITING:
-                which = {"keys": db.listed([order.key]), "orders": db.listed([order.claimed])}
-                db.change("unclaim_submitted", environment=self._environment, now=now, **which)
+            if row != order or owner is None or owner.row.state not in WAITING:
+                return False
+            which = {"keys": db.listed([order.key]), "orders": db.listed([owner.row.id])}
+            return db.change("unclaim_submitted", environment=self._environment, now=now, **which) > 0
 
-        await self._store.write(job)
+        return await self._store.write(job)
 
     async def forget(self, order: Submitted) -> None:
         """Remove an order whose outcome is in the ledger."""

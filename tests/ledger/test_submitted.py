@@ -195,14 +195,20 @@ async def test_what_has_its_outcome_does_not_wait_again(ledger: Ledger) -> None:
         await waiting(ledger).unclaim(submitted)
 
 
+async def left(ledger: Ledger) -> tuple[Run, Submitted]:
+    """A run that ended before it sent its submitted order, TRK-1, and that."""
+    run = await sending(ledger)
+    submitted = await added(ledger, "TRK-1", order(1).payload)
+    (number,) = await run.join([order(1)], {"TRK-1": submitted.number})
+    assert isinstance(number, int)
+    await run.release_claim([number])
+    await run.close()
+    return run, structs.replace(submitted, claimed=number)
+
+
 async def test_what_another_run_takes_over_has_the_outcome_there(ledger: Ledger) -> None:
     """Its run ended before it sent it: an order that takes the key over acts for it, until that has an outcome."""
-    first = await sending(ledger)
-    submitted = await added(ledger, "TRK-1", order(1).payload)
-    (number,) = await first.join([order(1)], {"TRK-1": submitted.number})
-    assert isinstance(number, int)
-    await first.release_claim([number])
-    await first.close()
+    _, submitted = await left(ledger)
     run = await loaded(ledger, [order(1)])
     await run.start()
     (taking,) = await run.claim(await ids(run))
@@ -356,6 +362,31 @@ async def test_an_open_transaction_does_not_hold_up_another_order_with_the_key(u
         assert waits is not None
         assert (waits.payload, waits.claimed) == (b"{}", 0)
         await run.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_withdrawn", [True, False])
+async def test_an_open_transaction_does_not_hold_up_an_admission(url: str, is_withdrawn: bool) -> None:
+    """It replaces a submitted order that waits in an undone run: rolled back, that waits again if it was not sent."""
+    async with await Ledger.open(url) as ledger, by_psycopg(url) as connection:
+        first, submitted = await left(ledger)
+        await waiting(ledger).add("", "TRK-1", b"{}", connection, is_over=lambda _: True)
+        async with asyncio.timeout(20):
+            run = await loaded(ledger, [order(1)])
+        assert [row.state async for row in ledger.rows(first.id)] == [OrderState.SUPERSEDED]
+        (here,) = await ids(run)
+        if is_withdrawn:
+            await connection.rollback()
+            assert await run.withdraw([here], "no connection") == {here}
+        else:
+            assert await waiting(ledger).unclaim(submitted) is False
+            await connection.rollback()
+            waits, recorded = await waiting(ledger).standing("TRK-1")
+            assert recorded is not None
+            assert (waits, recorded.row.id) == (submitted, here)
+            assert await waiting(ledger).unclaim(submitted) is True
+        waits, _ = await waiting(ledger).standing("TRK-1")
+        assert waits == structs.replace(submitted, claimed=0)
 
 
 @pytest.mark.slow

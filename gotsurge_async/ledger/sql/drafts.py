@@ -14,7 +14,7 @@ from gotsurge_async.ledger.states import FREE, OrderState
 def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, str]:
     """Those of some drafts, passed as key and task id, that can only be of the orders of a run: see `Run.adoptable`."""
     texts: dict[str, set[bytes]] = {key: set() for key in drafts}
-    withdrawn: set[tuple[str, int, int]] = set()
+    states: dict[str, dict[tuple[int, int], OrderState]] = {key: {} for key in drafts}
     # Every order that ever had one of the keys: those of all runs of the environment.
     quoted = db.listed(msgspec.json.encode(key).decode() for key in drafts)
     rows = db.rows("chunks_that_name", environment=run.environment, quoted=quoted)
@@ -22,20 +22,21 @@ def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, s
         for place, meta, payload, _ in chunk.orders():
             if meta.key in texts:
                 texts[meta.key].add(_without_its_time(payload))
-                if chunk.state(place) is OrderState.WITHDRAWN:
-                    withdrawn.add((meta.key, chunk.id, place))
+                states[meta.key][chunk.id, place] = chunk.state(place)
     ids = db.listed(drafts.values())
     noted = {task_id for (task_id,) in db.rows("known_unused", ids=ids)}
-    recorded: dict[str, set[tuple[int, int]]] = {}
+    recorded: dict[str, set[tuple[int, int]]] = {task_id: set() for task_id in drafts.values()}
     for number, place, task_id in db.rows("recorded", environment=run.environment, ids=ids):
-        recorded.setdefault(task_id, set()).add((number, place))
-    return {
-        key: task_id
-        for key, task_id in drafts.items()
-        if len(texts[key]) == 1
-        if (task_id in recorded or task_id not in noted)
-        if all((key, *at) in withdrawn for at in recorded.get(task_id, ()))
-    }
+        recorded[task_id].add((number, place))
+    # A superseded order keeps the draft that its successor inherited. If that did not, an undo may be cancelling it.
+    may_have = {OrderState.WITHDRAWN, OrderState.SUPERSEDED}
+    fit: dict[str, str] = {}
+    for key, task_id in drafts.items():
+        holders = {states[key].get(at) for at in recorded[task_id]}
+        is_withdrawn = OrderState.WITHDRAWN in holders and holders <= may_have
+        if len(texts[key]) == 1 and (is_withdrawn or not (holders or task_id in noted)):
+            fit[key] = task_id
+    return fit
 
 
 def lost_of(db: Database, ids: Sequence[int]) -> set[str]:

@@ -496,10 +496,14 @@ SELECT number FROM submitted WHERE number {among:numbers} AND claimed = 0 AND st
 (SELECT keys.chunk * 32 + keys.place FROM keys WHERE keys.environment = submitted.environment AND keys.key = submitted.key)
 -- name: claim_submitted
 UPDATE submitted SET claimed = {number_of_owner} WHERE number {among:numbers};
+-- One that is skipped stays claimed by a superseded order: the key's owner has its outcome all the same, and frees it.
 -- name: hand_over_submitted
-UPDATE submitted SET claimed = {number_of_owner} WHERE environment = :environment AND key {among:keys} AND claimed {among:orders};
+UPDATE submitted SET claimed = {number_of_owner} WHERE number IN (SELECT number FROM submitted
+  WHERE environment = :environment AND key {among:keys} AND claimed {among:orders} {skip_locked});
 -- name: unclaim_submitted
-UPDATE submitted SET claimed = 0, due_at = :now WHERE environment = :environment AND key {among:keys} AND claimed {among:orders};
+UPDATE submitted SET claimed = 0, due_at = :now WHERE environment = :environment AND key {among:keys}
+  AND (claimed {among:orders} OR number IN (SELECT number FROM submitted WHERE environment = :environment AND key {among:keys}
+    AND (SELECT substr(states, CAST(claimed - claimed / 32 * 32 AS INTEGER) + 1, 1) FROM chunks WHERE id = claimed / 32) = 'u' {skip_locked}));
 -- name: put_off
 UPDATE submitted SET due_at = :due_at, tries = tries + :more
 WHERE number IN (SELECT number FROM submitted WHERE number {among:numbers} {skip_locked});

@@ -97,13 +97,14 @@ def pause_after(tries: int) -> float:
 def is_to_be_sent(recorded: Recorded, refused: Container[str] = ()) -> bool:
     """Whether a living process has an order in hand, or a desk that resumes its run will send it.
 
-    No desk resumes a run that was undone, nor those that are ``refused``.
+    No desk resumes a run that was undone. The waiting orders of those that are ``refused`` join another one.
     """
     row, run = recorded.row, recorded.run
     if recorded.held and row.state in _IN_HAND:
         return not row.error  # however long it takes, as after a 429
-    is_finished_later = row.state in WAITING or (row.state is OrderState.BROADCASTING and run.mode is Mode.TWO_PHASE)
-    return is_finished_later and DESK in run.options and UNDO not in run.options and run.id not in refused
+    is_finished_later = row.state in WAITING and run.id not in refused
+    is_settled_later = row.state is OrderState.BROADCASTING and run.mode is Mode.TWO_PHASE
+    return (is_finished_later or is_settled_later) and DESK in run.options and UNDO not in run.options
 
 
 def is_over(recorded: Recorded) -> bool:

@@ -58,6 +58,10 @@ IN_HAND = 5 * CHUNK
 """The most submitted orders in memory; the others wait in the ledger."""
 
 
+class _Unclaimed(Exception):
+    """A submitted order is due again, because the run that claimed it will not send it."""
+
+
 class Sender:
     """Takes submitted orders, creates each, and removes those whose outcome is known.
 
@@ -197,14 +201,16 @@ class Sender:
                 wait.cancel()
 
     async def _send(self, order: Submitted) -> None:
-        cut = waits = False
+        cut = waits = is_due = False
         try:
             try:
                 outcome = await (self._look(order) if order.claimed or order.stopped else self._create(order))
                 waits = outcome is None or not await self._note(order, outcome)
             except TakenByAnother:
                 waits = True  # for that process, which sends it, or had it locked only for a moment
-            if waits:
+            except _Unclaimed:
+                waits = is_due = True
+            if waits and not is_due:
                 await (await self._orders()).put_off([order], self._pause_of(order))
         except asyncio.CancelledError:
             cut = True
@@ -233,7 +239,8 @@ class Sender:
                 self._reported.discard(order.number)  # it is gone
             raise TakenByAnother("the order is no longer waiting", "E906", operation=OPERATION)
         if _waits_again(order, recorded, self._runs.refused):
-            await orders.unclaim(order)
+            if await orders.unclaim(order):
+                raise _Unclaimed
             return None
         return _outcome_of(order.key, waiting, recorded, self._runs.refused)
 

@@ -218,6 +218,42 @@ async def test_the_draft_of_a_withdrawn_order_may_become_that_of_its_key(ledger:
     assert await second.adoptable({"TRK-4": drafts["TRK-1"]}) == {}  # another key's
 
 
+@pytest.mark.parametrize("inherits", [True, False])
+async def test_an_inherited_draft_of_a_withdrawn_order_may_become_that_of_its_key(
+    ledger: Ledger, inherits: bool
+) -> None:
+    """The superseded order has it, too. One that its successor did not inherit may be being cancelled."""
+    first = await loaded(ledger, [order(1)], mode="two-phase")
+    await bring(first, OrderState.DRAFTED)
+    await first.close()
+    second = await loaded(ledger, [order(1)], mode="two-phase" if inherits else "direct")
+    (here,) = [row.id async for row in second.rows()]
+    assert await second.adoptable({"TRK-1": "task-1"}) == {}
+    assert await second.withdraw([here], "not sent") == {here}
+    third = await loaded(ledger, [order(1)], mode="two-phase")
+    assert await third.adoptable({"TRK-1": "task-1"}) == ({"TRK-1": "task-1"} if inherits else {})
+
+
+async def test_a_noted_draft_that_an_order_goes_on_with_is_not_unused(ledger: Ledger) -> None:
+    """Whoever cancelled it would cancel the order; nor is it listed when that is cancelled, but if it is withdrawn."""
+    first = await loaded(ledger, orders(2), mode="two-phase")
+    claimed = await first.claim(await ids(first))
+    await first.record([OrderOutcome(each, OrderState.DRAFTED, f"draft-{each}") for each in claimed])
+    await first.withdraw(claimed, "not sent")
+    second = await loaded(ledger, orders(2), mode="two-phase")
+    here = await second.claim(await ids(second))
+    drafts = [f"draft-{each}" for each in claimed]
+    pairs = zip(here, drafts, strict=True)
+    await second.record([OrderOutcome(each, OrderState.DRAFTED, draft) for each, draft in pairs])
+    assert await ledger.unused_drafts(first.id) == []
+    await second.withdraw(here[1:], "not sent")
+    assert [draft.task_id for draft in await ledger.unused_drafts(first.id)] == drafts[1:]
+    await second.claim_broadcast(here[:1])
+    await second.record([OrderOutcome(here[0], OrderState.CREATED, drafts[0])])
+    await second.record([OrderOutcome(here[0], OrderState.CANCELLED, drafts[0])])
+    assert [draft.task_id for draft in await ledger.unused_drafts(first.id)] == drafts[1:]
+
+
 async def test_tasks_of_orders_that_others_own_are_not_named_twice(ledger: Ledger) -> None:
     """A task that went over to another run goes by the order there alone."""
     first = await loaded(ledger, orders(2), mode="two-phase")

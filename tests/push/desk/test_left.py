@@ -125,3 +125,16 @@ async def test_a_refusal_that_passes_leaves_a_run_as_it_is(tmp_path: Path, caplo
         async with Desk(at.gs, at.ledger) as desk:
             assert isinstance(await desk.outcome("T-1"), Created)
         assert await at.states(run) == {"T-1": OrderState.CREATED}
+
+
+async def test_a_refusal_says_nothing_of_what_was_being_broadcast(tmp_path: Path) -> None:
+    """It may pass: the outcome is unknown until a desk that may read the task settles it."""
+    async with place(tmp_path) as at:
+        run = await left(at.ledger, options={}, as_state=OrderState.BROADCASTING)
+        async with simulated("plain", simulator=at.simulator) as other:
+            refused = Desk(other, at.ledger)
+            await refused._runs._resume_left()
+            assert refused._runs.refused == {run}
+            assert await refused._sender.outcome("T-1", 0) is None
+        async with Desk(at.gs, at.ledger) as desk:
+            assert isinstance(await desk.outcome("T-1"), InDoubt)  # GotSurge has no such task

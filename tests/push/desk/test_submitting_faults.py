@@ -426,8 +426,10 @@ async def test_the_sender_outlives_an_error_that_nobody_expected(
     assert "too many open files" in caplog.text
 
 
-async def test_what_a_stopped_push_took_over_is_sent_by_the_desk(tmp_path: Path) -> None:
-    """A file with the same order was pushed after the desk had died, and ended before it sent it."""
+async def test_what_a_stopped_push_took_over_is_sent_by_the_desk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file with the same order was pushed after the desk had died, and ended before it sent it: then it is due."""
     async with await Ledger.open(tmp_path / "ledger.db") as ledger:
         run, number = await claimed(ledger)
         await run.release_claim([number])
@@ -436,12 +438,18 @@ async def test_what_a_stopped_push_took_over_is_sent_by_the_desk(tmp_path: Path)
             taking, _ = await Push(gs, ledger, mode=Mode.DIRECT).load_orders([order()])
             assert (await taking.counts())[OrderState.PENDING] == 1
             await taking.close()
+    put_off: list[object] = []
+    monkeypatch.setattr(SubmittedOrders, "put_off", lambda *call: _noted(put_off, call))
     service, clock = Service(), ManualClock(datetime.now(UTC) + timedelta(minutes=5))
     async with desk_of(tmp_path, service, clock=clock) as desk:
         await once_so(clock, lambda: service.sent)
         assert isinstance(await desk.outcome("T-1"), Created)
-    assert service.sent == ["T-1"]
+    assert (service.sent, put_off) == (["T-1"], [])
     assert await waiting(tmp_path) == (0, 0)
+
+
+async def _noted(calls: list[object], call: object) -> None:
+    calls.append(call)
 
 
 async def test_orders_that_another_ledger_sent_hold_up_no_other(
