@@ -76,7 +76,7 @@ class Undone(Struct, frozen=True, kw_only=True):
         already_cancelled: orders that were cancelled before.
         too_late: orders that a driver has, or that have ended: see their ``status``.
         drafts: unused drafts that were cancelled, if that was requested.
-        failed: orders whose call failed, and may be repeated.
+        failed: orders whose call failed, and may be repeated; and orders that were named by key, and still wait.
         elsewhere: orders whose keys other runs have, and which may be live there. They were not cancelled.
         in_doubt: the number of orders in doubt: their cancel was not answered, or no task is known that could be
             cancelled. Reconcile or resolve them first.
@@ -137,7 +137,8 @@ class Undo:
 
         Args:
             reason: for GotSurge and the drivers; not empty.
-            keys: the keys of the orders to cancel; all, unless given.
+            keys: the keys of the orders to cancel; all, unless given. The recorded draft of such an order is cancelled
+                too.
             drafts: cancel also its drafts that were never broadcast; their orders are cancelled with them.
 
         Raises:
@@ -211,6 +212,12 @@ class Undo:
                     lists[name].append(order)
                 else:
                     doubts[order.key] = order
+        if keys is not None:
+            told = {order.key for name in ("too_late", "failed") for order in lists[name]}
+            async for row in run.rows(WAITING):
+                if row.key in keys - told:
+                    task_id = row.task_id or ""
+                    lists["failed"].append(UndoneOrder(key=row.key, task_id=task_id, status=row.status, error=_WAITS))
         rows = [row async for row in run.rows(DOUBTFUL)]
         cancelling = [row for row in rows if row.state is OrderState.CANCELLING]
         times = [row.open_until for row in cancelling if row.open_until is not None]
@@ -252,7 +259,7 @@ class Undo:
         drafts: bool,
         keys: frozenset[str] | None,
     ) -> AsyncIterator["_Job"]:
-        states = PUSHED | {OrderState.DRAFTED} if drafts else PUSHED
+        states = PUSHED if keys is None and not drafts else PUSHED | {OrderState.DRAFTED}
         async for row in run.rows(states):
             if row.task_id and (keys is None or row.key in keys):
                 draft = row.state is OrderState.DRAFTED
@@ -341,6 +348,8 @@ class Undo:
 def _in_flight(other: str) -> str:
     return f"it may be of an order in flight in run {other}: repeat the undo when that has ended"
 
+
+_WAITS = "nothing was cancelled: the order was not sent yet, and a resume of the run would send it"
 
 _BEING_CANCELLED = "it is being taken back, and may be cancelled"
 

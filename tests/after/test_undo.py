@@ -302,6 +302,22 @@ async def test_one_order_can_be_taken_back(tmp_path: Path) -> None:
         assert await here.states(again) == {"T-1": OrderState.CREATED}
 
 
+async def test_a_named_order_that_waits_is_cancelled_with_its_draft(tmp_path: Path) -> None:
+    """Its draft is cancelled, and its key is free. One without a draft is left, with the reason."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=403))
+        drafted = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        here.simulator.clear_faults()
+        undone = await Undo(here.gs, here.ledger).undo(drafted, keys=["T-0"])
+        assert ([each.key for each in undone.drafts], undone.failed, undone.unprocessed) == (["T-0"], (), 0)
+        assert await here.states(drafted) == {"T-0": OrderState.CANCELLED}
+        here.simulator.order_fault(Fault(operation="platform.drafts.create", kind="status", status=403))
+        pending = await here.push(orders(2), mode=Mode.TWO_PHASE)
+        undone = await Undo(here.gs, here.ledger).undo(pending, keys=["T-0"])
+        (left,) = undone.failed
+        assert (left.key, "a resume of the run would send it" in left.error) == ("T-0", True)
+
+
 async def test_a_cancel_that_only_says_so_frees_no_key(tmp_path: Path) -> None:
     """An answer to the cancel is not believed: the task is read, and the order is in doubt unless it is cancelled."""
     async with place(tmp_path, "plain") as here:

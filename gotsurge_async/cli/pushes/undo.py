@@ -179,7 +179,7 @@ async def _question(place: Place, run_id: str, drafts: bool, keys: Collection[st
     """The question for a person at a terminal, with the number of tasks that the undo will try to cancel."""
     async with open_ledger(place, look=True) as ledger:
         info = await ledger.run(run_id)
-        states = PUSHED | {OrderState.DRAFTED} if drafts else PUSHED
+        states = PUSHED | {OrderState.DRAFTED} if drafts or keys else PUSHED
         tasks = [row.key async for row in ledger.rows(info.id, states) if row.task_id]
         if drafts:
             tasks += [draft.key for draft in await ledger.unused_drafts(info.id) if not draft.cancelled]

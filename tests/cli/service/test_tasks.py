@@ -11,7 +11,7 @@ from click.testing import Result
 from gotsurge_async.bulk import Ledger
 from gotsurge_async.simulator import Fault, Simulator
 from tests.simulator.kit import order as plain_order
-from tests.support.commands import Runner, local
+from tests.support.commands import Runner, Shell, local
 
 
 def order(tracking_id: Any, **changes: Any) -> dict[str, Any]:
@@ -265,6 +265,21 @@ def test_the_task_of_an_order_is_cancelled_with_the_order(run: Runner, simulator
     again = run("reconcile", *local(simulator))
     assert (again.exit_code, "1 cancelled" in again.stdout) == (0, True)
     created(run, simulator, order("A"))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_task_of_an_order_that_waits_is_cancelled(platform_shell: Shell) -> None:
+    """Its broadcast was refused, and its draft is recorded: no resume sends it after the cancel."""
+    shell = platform_shell
+    shell.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=403))
+    _, summary = shell.push("A")
+    shell.simulator.clear_faults()
+    (task,) = shell.simulator.tasks()
+    done = shell.run("tasks", "cancel", task["id"], "--reason", "x", *shell.place, *shell.ledger)
+    assert (done.exit_code, "1 drafts cancelled" in done.stdout) == (0, True), done.output
+    shell.call("resume", summary["run"], "--quiet")
+    (task,) = shell.simulator.tasks()
+    assert [status for status, *_ in task["history"]][-1] == "cancelled"
 
 
 def test_a_task_of_a_run_that_a_process_has_is_cancelled_all_the_same(
