@@ -277,18 +277,24 @@ class Undo:
         unused = await self.ledger.unused_drafts(run.id)
         left = [each for each in unused if not each.cancelled and (keys is None or each.key in keys)]
         wanted = {each.key for each in left}
-        rows = {row.key: row async for row in run.rows() if row.key in wanted} if wanted else {}
+        every = [row async for row in run.rows() if row.key in wanted] if wanted else []
+        rows = {row.key: row for row in every}
+        withdrawn = {row.task_id for row in every if row.task_id and row.state is OrderState.WITHDRAWN}
         # In direct mode it is the task of an order that was not created, says a person, and no draft.
         is_two_phase = run.info.mode is Mode.TWO_PHASE
         refused = {row.task_id: row.id for row in rows.values() if row.state is OrderState.REFUSED and is_two_phase}
         for start in range(0, len(left), _CHECKED):
             block = left[start : start + _CHECKED]
+            # The next order of the key may go on with the draft of a withdrawn one, unless its cancel began before.
+            begun = withdrawn.intersection(each.task_id for each in block)
+            used = await self.ledger.begin_cancel(run.info.environment, [*begun]) if begun else {}
+            drafting = await self._drafting(run, [each.key for each in block if each.task_id in {*refused, *used}])
             # Another run may have recorded a draft since it was noted or refused: the query reads all orders.
             recorded = await self.ledger.recorded(run.info.environment, [each.task_id for each in block])
-            drafting = await self._drafting(run, [each.key for each in block if each.task_id in refused])
+            recorded = {task_id: order for task_id, order in recorded.items() if task_id not in begun - used.keys()}
             for each in block:
                 order, later = refused.get(each.task_id), drafting.get(each.key)
-                if order is not None and later is not None:
+                if later is not None and (order is not None or each.task_id in used):
                     failed.append(UndoneOrder(key=each.key, task_id=each.task_id, error=_in_flight(later)))
                 elif recorded.get(each.task_id, order) == order:
                     names = names_of(rows[each.key], run.path) if each.key in rows else Names()

@@ -6,9 +6,11 @@ from typing import Any
 import msgspec
 
 from gotsurge_async.database import Database
-from gotsurge_async.ledger.sql.chunks import Chunk, by_chunk, chunks_of, load
-from gotsurge_async.ledger.sql.runs import Held
-from gotsurge_async.ledger.states import FREE, OrderState
+from gotsurge_async.ledger.sql.chunks import PLACES, Chunk, by_chunk, chunks_of, load
+from gotsurge_async.ledger.sql.marks import recorded
+from gotsurge_async.ledger.sql.pages import owners_of_keys
+from gotsurge_async.ledger.sql.runs import Held, by_number
+from gotsurge_async.ledger.states import FREE, LIVE, OrderState
 
 
 def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, str]:
@@ -26,16 +28,42 @@ def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, s
                     withdrawn.add((meta.key, chunk.id, place))
     ids = db.listed(drafts.values())
     noted = {task_id for (task_id,) in db.rows("known_unused", ids=ids)}
-    recorded: dict[str, set[tuple[int, int]]] = {}
+    cancelling = {task_id for (task_id,) in db.rows("being_cancelled", ids=ids)}
+    known: dict[str, set[tuple[int, int]]] = {}
     for number, place, task_id in db.rows("recorded", environment=run.environment, ids=ids):
-        recorded.setdefault(task_id, set()).add((number, place))
+        known.setdefault(task_id, set()).add((number, place))
     return {
         key: task_id
         for key, task_id in drafts.items()
         if len(texts[key]) == 1
-        if (task_id in recorded or task_id not in noted)
-        if all((key, *at) in withdrawn for at in recorded.get(task_id, ()))
+        if (task_id in known or task_id not in noted) and task_id not in cancelling
+        if all((key, *at) in withdrawn for at in known.get(task_id, ()))
     }
+
+
+def begin_cancel(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, str]:
+    """Note that cancels of those of some drafts leave now that are not `in_use`; returns the others, with their runs.
+
+    A cancel that has begun is stored as the time 0: `adoptable` leaves out its draft from now on.
+    """
+    used = in_use(db, environment, task_ids)
+    db.change("cancel_begins", ids=db.listed(set(task_ids) - used.keys()))
+    return used
+
+
+def in_use(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, str]:
+    """Those of some unused drafts that a live order has, or may be going on with, each with the run of that order."""
+    keys: dict[str, str] = dict(db.rows("keys_of_unused", ids=db.listed(task_ids)))
+    # Before the recorded ones: an order is being drafted until its draft is recorded.
+    owners = owners_of_keys(db, environment, set(keys.values()), unless={}) if keys else {}
+    drafting = {key: owner.run.id for key, owner in owners.items() if owner.state is OrderState.DRAFTING}
+    used = {task_id: drafting[key] for task_id, key in keys.items() if key in drafting}
+    for task_id, numbers in recorded(db, environment, task_ids).items():
+        number, place = divmod(numbers[0], PLACES)
+        chunk = load(db, [number])[number]
+        if chunk.state(place) in LIVE:
+            used[task_id] = by_number(db, [chunk.run])[chunk.run].id
+    return used
 
 
 def lost_of(db: Database, ids: Sequence[int]) -> set[str]:
