@@ -157,8 +157,14 @@ async def _begin_draft(place: Place, environment: str, task_id: str) -> None:
     async with await Ledger.open(place) as ledger:
         run_id = (await ledger.begin_cancel(environment, [task_id])).get(task_id)
     if run_id is not None:
-        why = f"nothing was cancelled: an order in flight in run {run_id} may be going on with this draft"
-        raise Failure(Coded(f"{why}; give the command again when that has ended", "E521"), Exit.HELD)
+        raise Failure(
+            Coded(
+                f"nothing was cancelled: an order in flight in run {run_id} may be going on with this draft; give the "
+                "command again when that has ended",
+                "E521",
+            ),
+            Exit.HELD,
+        )
 
 
 async def _record_draft(gs: GotSurge, place: Place, run_id: str, task_id: str) -> None:

@@ -319,6 +319,26 @@ def test_no_order_goes_on_with_a_draft_whose_cancel_was_not_answered(
     asyncio.run(work())
 
 
+@pytest.mark.usefixtures("at_once")
+def test_a_draft_that_an_order_in_flight_may_have_is_not_cancelled(
+    platform_shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 6, with the run of that order, and nothing is sent: no driver sees the draft meanwhile."""
+    shell = platform_shell
+    shell.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=403))
+    words = (*shell.place, *shell.ledger)
+    assert shell.run("tasks", "create", "-", "--platform", *words, stdin=json.dumps(order("A"))).exit_code == 4
+    (task,) = shell.simulator.tasks()
+
+    async def in_flight(*_: object) -> dict[str, str]:
+        return {task["id"]: "RUN-2"}
+
+    monkeypatch.setattr(Ledger, "begin_cancel", in_flight)
+    done = shell.run("tasks", "cancel", task["id"], "--reason", "x", *words)
+    assert (done.exit_code, "an order in flight in run RUN-2" in done.stderr) == (6, True), done.output
+    assert "tasks.cancel" not in shell.simulator.audit()["calls"]
+
+
 def test_a_task_of_a_run_that_a_process_has_is_cancelled_all_the_same(
     run: Runner, simulator: Simulator, tmp_path: Path
 ) -> None:
