@@ -76,7 +76,7 @@ class Undone(Struct, frozen=True, kw_only=True):
         already_cancelled: orders that were cancelled before.
         too_late: orders that a driver has, or that have ended: see their ``status``.
         drafts: unused drafts that were cancelled, if that was requested.
-        failed: orders whose call failed, and may be repeated.
+        failed: orders whose call failed, and may be repeated; and orders that were named by key, and still wait.
         elsewhere: orders whose keys other runs have, and which may be live there. They were not cancelled.
         in_doubt: the number of orders in doubt: their cancel was not answered, or no task is known that could be
             cancelled. Reconcile or resolve them first.
@@ -137,7 +137,8 @@ class Undo:
 
         Args:
             reason: for GotSurge and the drivers; not empty.
-            keys: the keys of the orders to cancel; all, unless given.
+            keys: the keys of the orders to cancel; all, unless given. The recorded draft of such an order is cancelled
+                too.
             drafts: cancel also its drafts that were never broadcast; their orders are cancelled with them.
 
         Raises:
@@ -211,6 +212,12 @@ class Undo:
                     lists[name].append(order)
                 else:
                     doubts[order.key] = order
+        if keys is not None:
+            told = {order.key for name in ("too_late", "failed") for order in lists[name]}
+            async for row in run.rows(WAITING):
+                if row.key in keys - told:
+                    task_id = row.task_id or ""
+                    lists["failed"].append(UndoneOrder(key=row.key, task_id=task_id, status=row.status, error=_WAITS))
         rows = [row async for row in run.rows(DOUBTFUL)]
         cancelling = [row for row in rows if row.state is OrderState.CANCELLING]
         times = [row.open_until for row in cancelling if row.open_until is not None]
@@ -252,7 +259,7 @@ class Undo:
         drafts: bool,
         keys: frozenset[str] | None,
     ) -> AsyncIterator["_Job"]:
-        states = PUSHED | {OrderState.DRAFTED} if drafts else PUSHED
+        states = PUSHED if keys is None and not drafts else PUSHED | {OrderState.DRAFTED}
         async for row in run.rows(states):
             if row.task_id and (keys is None or row.key in keys):
                 draft = row.state is OrderState.DRAFTED
@@ -270,18 +277,24 @@ class Undo:
         unused = await self.ledger.unused_drafts(run.id)
         left = [each for each in unused if not each.cancelled and (keys is None or each.key in keys)]
         wanted = {each.key for each in left}
-        rows = {row.key: row async for row in run.rows() if row.key in wanted} if wanted else {}
+        every = [row async for row in run.rows() if row.key in wanted] if wanted else []
+        rows = {row.key: row for row in every}
+        withdrawn = {row.task_id for row in every if row.task_id and row.state is OrderState.WITHDRAWN}
         # In direct mode it is the task of an order that was not created, says a person, and no draft.
         is_two_phase = run.info.mode is Mode.TWO_PHASE
         refused = {row.task_id: row.id for row in rows.values() if row.state is OrderState.REFUSED and is_two_phase}
         for start in range(0, len(left), _CHECKED):
             block = left[start : start + _CHECKED]
+            # The next order of the key may go on with the draft of a withdrawn one, unless its cancel began before.
+            begun = withdrawn.intersection(each.task_id for each in block)
+            used = await self.ledger.begin_cancel(run.info.environment, [*begun]) if begun else {}
+            drafting = await self._drafting(run, [each.key for each in block if each.task_id in {*refused, *used}])
             # Another run may have recorded a draft since it was noted or refused: the query reads all orders.
             recorded = await self.ledger.recorded(run.info.environment, [each.task_id for each in block])
-            drafting = await self._drafting(run, [each.key for each in block if each.task_id in refused])
+            recorded = {task_id: order for task_id, order in recorded.items() if task_id not in begun - used.keys()}
             for each in block:
                 order, later = refused.get(each.task_id), drafting.get(each.key)
-                if order is not None and later is not None:
+                if later is not None and (order is not None or each.task_id in used):
                     failed.append(UndoneOrder(key=each.key, task_id=each.task_id, error=_in_flight(later)))
                 elif recorded.get(each.task_id, order) == order:
                     names = names_of(rows[each.key], run.path) if each.key in rows else Names()
@@ -341,6 +354,8 @@ class Undo:
 def _in_flight(other: str) -> str:
     return f"it may be of an order in flight in run {other}: repeat the undo when that has ended"
 
+
+_WAITS = "nothing was cancelled: the order was not sent yet, and a resume of the run would send it"
 
 _BEING_CANCELLED = "it is being taken back, and may be cancelled"
 

@@ -17,6 +17,7 @@ from gotsurge_async.ledger.errors import LedgerError, NoSuchRun, RunLost
 from gotsurge_async.ledger.locks import RunLock, this_process
 from gotsurge_async.ledger.run import Run, discard
 from gotsurge_async.ledger.segments import Segments, Workers
+from gotsurge_async.ledger.sql import drafts as drafts_of
 from gotsurge_async.ledger.sql import joining, marks, pages, runs
 from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, accepted_at, first_pushed
 from gotsurge_async.ledger.sql.chunks import LAST, PLACES, each_page, load
@@ -282,6 +283,25 @@ class Ledger(Store):
         infos = runs.by_number(db, numbers).values()
         return next((info for info in infos if info.environment == environment), None)
 
+    async def begin_cancel(self, environment: str, task_ids: Sequence[str]) -> dict[str, str]:
+        """Note that cancels of unused drafts are about to leave: no order goes on with such a draft any more.
+
+        The query reads all orders.
+
+        Returns:
+            The drafts that a live order has, or may be going on with at this moment, each with the run of that order.
+            They must not be cancelled.
+        """
+
+        def begin(db: Database) -> dict[str, str]:
+            used = drafts_of.begin_cancel(db, environment, task_ids)
+            marks.count(db, self.slot)  # an older copy would let an order go on with such a draft
+            return used
+
+        used = await self.write(begin)
+        # An order that began to be drafted before the note is seen now; one that begins later sees the note.
+        return used | await self.read(drafts_of.in_use, environment, task_ids)
+
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
         """The runs, at most ``limit``, newest first: in the order in which they were begun, whatever the clock was."""
         return await self.read(runs.newest, limit)
@@ -379,8 +399,8 @@ class Ledger(Store):
         info = runs.one(db, run_id)
         noted = db.rows("unused_drafts", run=info.number)
         known = {task_id for task_id, *_ in noted}
-        listed = [UnusedDraft(key, task_id, cancelled_at is not None) for task_id, key, _, cancelled_at in noted]
-        drafts = _unused(db, info.environment, listed)
+        listed = [UnusedDraft(key, task_id, bool(cancelled_at)) for task_id, key, _, cancelled_at in noted]
+        drafts: list[UnusedDraft] = _unused(db, info.environment, listed)
         for page in each_page(db, info.number, (OrderState.REFUSED,), bodies=True):
             refused = [
                 UnusedDraft(

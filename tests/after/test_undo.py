@@ -302,6 +302,22 @@ async def test_one_order_can_be_taken_back(tmp_path: Path) -> None:
         assert await here.states(again) == {"T-1": OrderState.CREATED}
 
 
+async def test_a_named_order_that_waits_is_cancelled_with_its_draft(tmp_path: Path) -> None:
+    """Its draft is cancelled, and its key is free. One without a draft is left, with the reason."""
+    async with place(tmp_path) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=403))
+        drafted = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        here.simulator.clear_faults()
+        undone = await Undo(here.gs, here.ledger).undo(drafted, keys=["T-0"])
+        assert ([each.key for each in undone.drafts], undone.failed, undone.unprocessed) == (["T-0"], (), 0)
+        assert await here.states(drafted) == {"T-0": OrderState.CANCELLED}
+        here.simulator.order_fault(Fault(operation="platform.drafts.create", kind="status", status=403))
+        pending = await here.push(orders(2), mode=Mode.TWO_PHASE)
+        undone = await Undo(here.gs, here.ledger).undo(pending, keys=["T-0"])
+        (left,) = undone.failed
+        assert (left.key, "a resume of the run would send it" in left.error) == ("T-0", True)
+
+
 async def test_a_cancel_that_only_says_so_frees_no_key(tmp_path: Path) -> None:
     """An answer to the cancel is not believed: the task is read, and the order is in doubt unless it is cancelled."""
     async with place(tmp_path, "plain") as here:
@@ -359,12 +375,55 @@ async def test_an_order_that_another_run_has_is_named_with_that_run(tmp_path: Pa
         assert here.simulator.audit()["calls"]["tasks.cancel"] == 1
 
 
-async def test_the_draft_of_a_withdrawn_order_is_left_to_its_key(tmp_path: Path) -> None:
-    """The key is free, and its next order may be going on with the draft at this moment: no undo cancels it."""
+async def _withdrawn(here: Place) -> tuple[str, str]:
+    """A run whose order was withdrawn after its draft was recorded; and that draft."""
+    here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=429))
+    async with Desk(here.gs, here.ledger, mode=Mode.TWO_PHASE) as desk:
+        assert isinstance(await desk.create(order("T-0")), Unprocessed)
+    here.simulator.clear_faults()
+    (run,) = await here.ledger.runs()
+    return run.id, (await here.tasks(run.id))["T-0"]
+
+
+async def test_the_draft_of_a_withdrawn_order_is_cancelled(tmp_path: Path) -> None:
+    """It is counted until then, and not afterwards; the key is free, and its next order has a draft of its own."""
     async with place(tmp_path) as here:
-        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=429))
-        async with Desk(here.gs, here.ledger, mode=Mode.TWO_PHASE) as desk:
-            assert isinstance(await desk.create(order()), Unprocessed)
-        (run,) = await here.ledger.runs()
-        undone = await Undo(here.gs, here.ledger).undo(run.id, drafts=True)
-        assert (undone.drafts, undone.failed, undone.unused_drafts) == ((), (), 1)
+        run_id, draft = await _withdrawn(here)
+        undone = await Undo(here.gs, here.ledger).undo(run_id, drafts=True)
+        assert ([each.task_id for each in undone.drafts], undone.failed, undone.unused_drafts) == ([draft], (), 0)
+        assert (await here.gs.platform.tasks.get(draft)).current_status == "cancelled"
+        later = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        assert await here.states(later) == {"T-0": OrderState.CREATED}
+
+
+async def test_the_draft_of_a_withdrawn_order_is_left_to_an_order_in_flight(tmp_path: Path) -> None:
+    """The key is free, and its next order may be going on with the draft at this moment, or have it by now."""
+    async with place(tmp_path) as here:
+        earlier, draft = await _withdrawn(here)
+        push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
+        async with (await push.load_orders(orders(1)))[0] as later:
+            await later.start()
+            (mine,) = await later.claim([each.id async for page in later.pending() for each in page])
+            undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
+            ((key, task_id, why),) = [(each.key, each.task_id, each.error) for each in undone.failed]
+            assert (key, task_id, later.id in why, undone.drafts) == ("T-0", draft, True, ())
+            assert await later.adoptable({"T-0": draft}) == {"T-0": draft}
+            await later.record([OrderOutcome(mine, OrderState.DRAFTED, draft)])
+            undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
+            assert (undone.failed, undone.drafts) == ((), ())
+        async with await here.ledger.hold(later.id) as held:
+            await push.send(held)
+        assert await here.states(later.id) == {"T-0": OrderState.CREATED}
+
+
+async def test_no_order_goes_on_with_a_draft_that_a_late_cancel_may_end(tmp_path: Path) -> None:
+    """Its cancel was not answered: the next order of the key is refused for its draft, and is not lost."""
+    async with place(tmp_path, tracking_id_unique="drafts-too") as here:
+        run_id, draft = await _withdrawn(here)
+        here.simulator.order_fault(Fault(operation="tasks.cancel", when="late", kind="reset", seconds=60))
+        undone = await Undo(here.gs, here.ledger).undo(run_id, drafts=True)
+        assert ([each.task_id for each in undone.failed], undone.unused_drafts) == ([draft], 1)
+        here.simulator.clear_faults()
+        later = await here.push(orders(1), mode=Mode.TWO_PHASE)
+        assert await here.states(later) == {"T-0": OrderState.REFUSED}
+        assert [task["draft"] for task in here.simulator.tasks()] == [True]

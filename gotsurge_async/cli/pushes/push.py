@@ -396,11 +396,13 @@ class Pushing(Sending):
         """List the orders that were pushed before and differ now, and with --replace-changed change their tasks."""
         try:
             if self._options.replace_changed:
+                from gotsurge_async.after.replace import Replaced
                 from gotsurge_async.cli.pushes.changing import change_tasks  # few pushes change tasks
 
                 self._begun, self._changing, self._interrupts.on_stop = run, True, push.stop
                 done = await change_tasks(gs, run, self._options.concurrency, self._interrupts, self.say)
-                self.replaced, self._changing = done, False
+                self.replaced: Replaced | None = done
+                self._changing = False
                 if self._interrupts.code is not None or not (done.left or done.unknown or done.stopped_by):
                     return
             changed: list[ChangedRow] = []

@@ -22,7 +22,7 @@ from gotsurge_async.clock import cancellations
 from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
-from gotsurge_async.ledger import DOUBTFUL, PUSHED, Counts, Ledger, LedgerError, OrderState, RunHeld, RunInfo
+from gotsurge_async.ledger import DOUBTFUL, PUSHED, Counts, Ledger, LedgerError, OrderState, RunHeld, RunInfo, RunState
 from gotsurge_async.ledger.states import in_words
 from gotsurge_async.system import loops, shell
 from gotsurge_async.tables.checks.words import number_of, verb
@@ -87,9 +87,9 @@ async def take_back(
                     done = await undoing.undo(run_id, reason=reason, drafts=drafts, keys=keys or None)
             except asyncio.CancelledError:
                 raise await _interrupted(opened, info, interrupts.code or Exit.INTERRUPTED) from None
-            except RunHeld:
-                raise
             except LedgerError as error:
+                if isinstance(error, RunHeld) or info.archived_in is not None or info.state is RunState.LOADING:
+                    raise  # the undo did not begin
                 raise await _ledger_failed(opened, info, error) from None
         info = await opened.run(run_id)  # which says now whether the undo has ended
         runs = Counter(order.run for order in done.elsewhere)
@@ -104,7 +104,7 @@ async def take_back(
             open_until=done.open_until,
         )
     )
-    steps += [_step_elsewhere(other, done.elsewhere, place) for other in others]
+    steps += [step for other in others for step in _steps_elsewhere(other, done.elsewhere, place)]
     if runs and not keys:
         named = ", ".join(f"{run} ({number:,})" for run, number in runs.most_common(SHOWN_OWNERS))
         more = ", …" if len(runs) > SHOWN_OWNERS else ""
@@ -149,14 +149,28 @@ def _again(*codes: str | None) -> Mapping[str, Any]:
     return {"next": [same_again()], "explain": [*filter(None, codes)]}
 
 
-def _step_elsewhere(info: RunInfo, orders: Sequence[OrderElsewhere], place: Place) -> Step:
-    """The command about orders that a person named, and another run has: it undoes them, or shows those that wait."""
+def _steps_elsewhere(info: RunInfo, orders: Sequence[OrderElsewhere], place: Place) -> list[Step]:
+    """The commands about orders that a person named, and another run has: they undo them, or show those that wait."""
     standing, mine = Standing(info=info, counts={}, ledger=place), [order for order in orders if order.run == info.id]
+    live = [order for order in mine if order.state in PUSHED]
+    if info.archived_in is not None:
+        account = info.options.get("account")
+        words = f"--reason {shell.word(REASON)} {standing.place(calls=True)}"
+        words += f" --account {shell.word(account)}" if account else ""
+        return [
+            Step(
+                f"Order {order.key} is in the archived run {info.id}",
+                "To cancel it",
+                f"gotsurge tasks cancel {shell.word(order.task_id)} {words}",
+            )
+            for order in live
+            if order.task_id
+        ]
     why = f"{number_of(len(mine), 'order is', 'orders are')} in run {info.id}"
-    live = [f"--key {shell.word(order.key)}" for order in mine if order.state in PUSHED]
     if live:
-        return Step(why, f"To cancel {verb(len(live), 'it', 'them')}", standing.command("undo", *live, calls=True))
-    return Step(why, f"To see {verb(len(mine), 'its state', 'their states')}", standing.command("status"))
+        keys = [f"--key {shell.word(order.key)}" for order in live]
+        return [Step(why, f"To cancel {verb(len(live), 'it', 'them')}", standing.command("undo", *keys, calls=True))]
+    return [Step(why, f"To see {verb(len(mine), 'its state', 'their states')}", standing.command("status"))]
 
 
 def _code_of(done: Undone, keys: Collection[str]) -> Exit:
@@ -172,7 +186,7 @@ async def _question(place: Place, run_id: str, drafts: bool, keys: Collection[st
     """The question for a person at a terminal, with the number of tasks that the undo will try to cancel."""
     async with open_ledger(place, look=True) as ledger:
         info = await ledger.run(run_id)
-        states = PUSHED | {OrderState.DRAFTED} if drafts else PUSHED
+        states = PUSHED | {OrderState.DRAFTED} if drafts or keys else PUSHED
         tasks = [row.key async for row in ledger.rows(info.id, states) if row.task_id]
         if drafts:
             tasks += [draft.key for draft in await ledger.unused_drafts(info.id) if not draft.cancelled]

@@ -139,6 +139,8 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
         say(f"to record the cancel later, run: gotsurge audit --env {target.environment} --repair")
 
     async def work(gs: GotSurge) -> Message:
+        if info is not None and info.archived_in is None:
+            await _begin_draft(place, info.environment, task_id)
         message = await gs.tasks.cancel(task_id, reason=reason)
         if info is not None and info.archived_in is None:
             await _record_draft(gs, place, info.id, task_id)
@@ -150,6 +152,21 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
         say(f"the order is in the archived run {info.id}: the ledger cannot record this, and its key stays taken")
         say("if the order must still be delivered, push it with another tracking id")
     return None
+
+
+async def _begin_draft(place: Place, environment: str, task_id: str) -> None:
+    """Note that the draft is being cancelled: else the next order of its key could go on with it before that."""
+    async with await Ledger.open(place) as ledger:
+        run_id = (await ledger.begin_cancel(environment, [task_id])).get(task_id)
+    if run_id is not None:
+        raise Failure(
+            Coded(
+                f"nothing was cancelled: an order in flight in run {run_id} may be going on with this draft; give the "
+                "command again when that has ended",
+                "E521",
+            ),
+            Exit.HELD,
+        )
 
 
 async def _record_draft(gs: GotSurge, place: Place, run_id: str, task_id: str) -> None:

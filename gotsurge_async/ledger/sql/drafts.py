@@ -6,9 +6,11 @@ from typing import Any
 import msgspec
 
 from gotsurge_async.database import Database
-from gotsurge_async.ledger.sql.chunks import Chunk, by_chunk, chunks_of, load
-from gotsurge_async.ledger.sql.runs import Held
-from gotsurge_async.ledger.states import FREE, OrderState
+from gotsurge_async.ledger.sql.chunks import PLACES, Chunk, by_chunk, chunks_of, load
+from gotsurge_async.ledger.sql.marks import recorded
+from gotsurge_async.ledger.sql.pages import owners_of_keys
+from gotsurge_async.ledger.sql.runs import Held, by_number
+from gotsurge_async.ledger.states import FREE, LIVE, OrderState
 
 
 def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, str]:
@@ -25,18 +27,45 @@ def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, s
                 states[meta.key][chunk.id, place] = chunk.state(place)
     ids = db.listed(drafts.values())
     noted = {task_id for (task_id,) in db.rows("known_unused", ids=ids)}
-    recorded: dict[str, set[tuple[int, int]]] = {task_id: set() for task_id in drafts.values()}
+    cancelling = {task_id for (task_id,) in db.rows("being_cancelled", ids=ids)}
+    recorded_at: dict[str, set[tuple[int, int]]] = {task_id: set() for task_id in drafts.values()}
     for number, place, task_id in db.rows("recorded", environment=run.environment, ids=ids):
-        recorded[task_id].add((number, place))
+        recorded_at[task_id].add((number, place))
     # A superseded order keeps the draft that its successor inherited. If that did not, an undo may be cancelling it.
     may_have = {OrderState.WITHDRAWN, OrderState.SUPERSEDED}
     fit: dict[str, str] = {}
     for key, task_id in drafts.items():
-        holders = {states[key].get(at) for at in recorded[task_id]}
+        holders = {states[key].get(at) for at in recorded_at[task_id]}
         is_withdrawn = OrderState.WITHDRAWN in holders and holders <= may_have
-        if len(texts[key]) == 1 and (is_withdrawn or not (holders or task_id in noted)):
+        is_free = is_withdrawn or not (holders or task_id in noted)
+        if len(texts[key]) == 1 and is_free and task_id not in cancelling:
             fit[key] = task_id
     return fit
+
+
+def begin_cancel(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, str]:
+    """Note that cancels of those of some drafts leave now that are not `in_use`; returns the others, with their runs.
+
+    A cancel that has begun is stored as the time 0: `adoptable` leaves out its draft from now on.
+    """
+    used = in_use(db, environment, task_ids)
+    db.change("cancel_begins", ids=db.listed(set(task_ids) - used.keys()))
+    return used
+
+
+def in_use(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, str]:
+    """Those of some unused drafts that a live order has, or may be going on with, each with the run of that order."""
+    keys: dict[str, str] = dict(db.rows("keys_of_unused", ids=db.listed(task_ids)))
+    # Before the recorded ones: an order is being drafted until its draft is recorded.
+    owners = owners_of_keys(db, environment, set(keys.values()), unless={}) if keys else {}
+    drafting = {key: owner.run.id for key, owner in owners.items() if owner.state is OrderState.DRAFTING}
+    used = {task_id: drafting[key] for task_id, key in keys.items() if key in drafting}
+    for task_id, numbers in recorded(db, environment, task_ids).items():
+        number, place = divmod(numbers[0], PLACES)
+        chunk = load(db, [number])[number]
+        if chunk.state(place) in LIVE:
+            used[task_id] = by_number(db, [chunk.run])[chunk.run].id
+    return used
 
 
 def lost_of(db: Database, ids: Sequence[int]) -> set[str]:

@@ -530,10 +530,16 @@ SELECT task_id, key, noted_at, cancelled_at FROM unused_drafts WHERE run = :run 
 SELECT key, count(*) FROM unused_drafts WHERE run = :run AND key {among:keys} GROUP BY key;
 -- name: known_unused
 SELECT task_id FROM unused_drafts WHERE task_id {among:ids};
+-- name: keys_of_unused
+SELECT task_id, key FROM unused_drafts WHERE task_id {among:ids};
+-- name: being_cancelled
+SELECT task_id FROM unused_drafts WHERE task_id {among:ids} AND cancelled_at IS NOT NULL;
 -- name: runs_of_unused
 SELECT run FROM unused_drafts WHERE task_id {among:ids};
 -- name: add_unused
 INSERT INTO unused_drafts (task_id, run, key, noted_at, cancelled_at) VALUES {rows} ON CONFLICT (task_id) DO NOTHING;
+-- name: cancel_begins
+UPDATE unused_drafts SET cancelled_at = 0 WHERE task_id {among:ids} AND cancelled_at IS NULL;
 -- name: unused_cancelled
 UPDATE unused_drafts SET cancelled_at = :now WHERE run = :run AND task_id {among:ids};
 -- name: decide

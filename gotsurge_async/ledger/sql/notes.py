@@ -241,8 +241,8 @@ class Notes(HeldRun):
 
         Left out are drafts whose key any run had with another text, except for the time at which the order was made,
         and those recorded or noted anywhere: they may bring another order to a driver, or are being cancelled. A draft
-        that only withdrawn orders of the key have recorded, and orders that these superseded, was never broadcast, and
-        no undo cancels it.
+        that only withdrawn orders of the key have recorded, and orders that these superseded, was never broadcast: it
+        counts unless its cancel has begun.
         """
         return drafts_of.adoptable(db, self._held, drafts)
 

@@ -1,5 +1,6 @@
 """`gotsurge ledger archive`, and every other command about a run that was archived."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,20 @@ def test_a_cancel_of_an_archived_order_says_that_its_key_stays_taken(shell: Shel
     assert (done.exit_code, f"in the archived run {summary['run']}:" in done.stderr) == (0, True)
     assert "its key stays taken" in done.stderr
     assert shell.push("A")[1]["already_pushed"] == 1
+
+
+def test_an_undo_of_an_archived_order_names_the_command_that_cancels_it(shell: Shell) -> None:
+    """Not that of the archived run, whose undo does not begin and was not interrupted."""
+    _, first = shell.push("A")
+    archived(shell)
+    done = clean(shell.call("undo", first["run"], "--key", "A"))
+    assert (done.exit_code, "was archived" in done.stderr, "interrupted" in done.output) == (2, True, False)
+    _, second = shell.push("A", "B")
+    document = shell.document(clean(shell.call("undo", second["run"], "--key", "A", "--json")))
+    (task,) = [task["id"] for task in shell.simulator.tasks() if task["tracking_id"] == "A"]
+    (command,) = document["next"]
+    assert (document["exit"], command.split()[:4]) == (1, ["gotsurge", "tasks", "cancel", task])
+    assert clean(shell.run(*shlex.split(command)[1:])).exit_code == 0
 
 
 def test_nothing_is_sent_from_an_archive(shell: Shell) -> None:

@@ -70,6 +70,15 @@ def test_an_order_that_waits_in_another_run_is_not_called_cancelled(shell: Shell
 
 
 @pytest.mark.usefixtures("at_once")
+def test_a_named_order_that_was_not_sent_is_not_called_cancelled(shell: Shell) -> None:
+    """A resume would send it: exit 1, with the reason."""
+    shell.simulator.order_fault(Fault(operation="tasks.create", when="before", kind="status", status=401))
+    _, summary = shell.push("A")
+    done = shell.call("undo", summary["run"], "--key", "A")
+    assert (done.exit_code, "nothing was cancelled: the order was not sent yet" in done.stdout) == (1, True)
+
+
+@pytest.mark.usefixtures("at_once")
 def test_an_undo_stops_where_nobody_is_signed_in(shell: Shell) -> None:
     """A token that is refused ends it with exit 4."""
     _, summary = shell.push("A")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,9 @@ import pytest
 from click.testing import Result
 
 from gotsurge_async.bulk import Ledger
-from gotsurge_async.simulator import Fault, Simulator
+from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from tests.simulator.kit import order as plain_order
-from tests.support.commands import Runner, local
+from tests.support.commands import Runner, Shell, local
 
 
 def order(tracking_id: Any, **changes: Any) -> dict[str, Any]:
@@ -265,6 +266,77 @@ def test_the_task_of_an_order_is_cancelled_with_the_order(run: Runner, simulator
     again = run("reconcile", *local(simulator))
     assert (again.exit_code, "1 cancelled" in again.stdout) == (0, True)
     created(run, simulator, order("A"))
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_task_of_an_order_that_waits_is_cancelled(platform_shell: Shell) -> None:
+    """Its broadcast was refused, and its draft is recorded: no resume sends it after the cancel."""
+    shell = platform_shell
+    shell.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=403))
+    _, summary = shell.push("A")
+    shell.simulator.clear_faults()
+    (task,) = shell.simulator.tasks()
+    done = shell.run("tasks", "cancel", task["id"], "--reason", "x", *shell.place, *shell.ledger)
+    assert (done.exit_code, "1 drafts cancelled" in done.stdout) == (0, True), done.output
+    shell.call("resume", summary["run"], "--quiet")
+    (task,) = shell.simulator.tasks()
+    assert [status for status, *_ in task["history"]][-1] == "cancelled"
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+@pytest.mark.usefixtures("at_once")
+def test_no_order_goes_on_with_a_draft_whose_cancel_was_not_answered(
+    run: Runner, tmp_path: Path, is_held: bool
+) -> None:
+    """It is the draft of a withdrawn order: the late cancel would end the next order of the key after its broadcast."""
+
+    async def work() -> None:
+        async with Simulator(options=SimulatorOptions(tracking_id_unique="drafts-too")) as simulator:
+            where = [*local(simulator), "--ledger", str(tmp_path / "ledger.db")]
+
+            async def cli(*words: str, **more: Any) -> Result:
+                return await asyncio.to_thread(run, *words, *where, **more)
+
+            async def create() -> str:
+                done = await cli("tasks", "create", "-", "--platform", stdin=json.dumps(order("A")))
+                return lines(done)[1][1]
+
+            simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=403))
+            assert await create() == "unprocessed"
+            simulator.clear_faults()
+            (task,) = simulator.tasks()
+            async with AsyncExitStack() as stack:
+                if is_held:
+                    ledger = await stack.enter_async_context(await Ledger.open(tmp_path / "ledger.db"))
+                    await stack.enter_async_context(await ledger.hold((await ledger.runs())[0].id))
+                simulator.order_fault(Fault(operation="tasks.cancel", when="late", kind="reset", seconds=60))
+                done = await cli("tasks", "cancel", task["id"], "--reason", "x", "--account", "platform")
+            assert done.exit_code == 3, done.output
+            simulator.clear_faults()
+            assert await create() == "refused"
+            assert [task["draft"] for task in simulator.tasks()] == [True]
+
+    asyncio.run(work())
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_draft_that_an_order_in_flight_may_have_is_not_cancelled(
+    platform_shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 6, with the run of that order, and nothing is sent: no driver sees the draft meanwhile."""
+    shell = platform_shell
+    shell.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=403))
+    words = (*shell.place, *shell.ledger)
+    assert shell.run("tasks", "create", "-", "--platform", *words, stdin=json.dumps(order("A"))).exit_code == 4
+    (task,) = shell.simulator.tasks()
+
+    async def in_flight(*_: object) -> dict[str, str]:
+        return {task["id"]: "RUN-2"}
+
+    monkeypatch.setattr(Ledger, "begin_cancel", in_flight)
+    done = shell.run("tasks", "cancel", task["id"], "--reason", "x", *words)
+    assert (done.exit_code, "an order in flight in run RUN-2" in done.stderr) == (6, True), done.output
+    assert "tasks.cancel" not in shell.simulator.audit()["calls"]
 
 
 def test_a_task_of_a_run_that_a_process_has_is_cancelled_all_the_same(

@@ -216,6 +216,9 @@ async def test_the_draft_of_a_withdrawn_order_may_become_that_of_its_key(ledger:
     drafts = {f"TRK-{n}": f"draft-{each}" for n, each in enumerate(claimed, 1)}
     assert await second.adoptable(drafts) == {"TRK-1": drafts["TRK-1"]}
     assert await second.adoptable({"TRK-4": drafts["TRK-1"]}) == {}  # another key's
+    assert await ledger.begin_cancel("simulator", [*drafts.values()]) == {drafts["TRK-3"]: second.id}
+    assert await second.adoptable(drafts) == {}  # its cancel may act
+    assert not any(draft.cancelled for draft in await ledger.unused_drafts(first.id))
 
 
 @pytest.mark.parametrize("inherits", [True, False])
