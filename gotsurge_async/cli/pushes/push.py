@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import structs
@@ -69,6 +69,9 @@ from gotsurge_async.system import loops
 from gotsurge_async.tables import STDIN, Source, SourceOptions
 from gotsurge_async.tables.checks.words import number_of, verb
 from gotsurge_async.tables.source import Left
+
+if TYPE_CHECKING:
+    from gotsurge_async.after.replace import Replaced
 
 SHOWN_WARNINGS = 10
 
@@ -396,12 +399,11 @@ class Pushing(Sending):
         """List the orders that were pushed before and differ now, and with --replace-changed change their tasks."""
         try:
             if self._options.replace_changed:
-                from gotsurge_async.after.replace import Replaced
                 from gotsurge_async.cli.pushes.changing import change_tasks  # few pushes change tasks
 
                 self._begun, self._changing, self._interrupts.on_stop = run, True, push.stop
                 done = await change_tasks(gs, run, self._options.concurrency, self._interrupts, self.say)
-                self.replaced: Replaced | None = done
+                self.replaced: "Replaced | None" = done
                 self._changing = False
                 if self._interrupts.code is not None or not (done.left or done.unknown or done.stopped_by):
                     return
