@@ -213,9 +213,9 @@ class Undo:
                 else:
                     doubts[order.key] = order
         if keys is not None:
-            told = {order.key for name in ("too_late", "failed") for order in lists[name]}
+            reported = {order.key for name in ("too_late", "failed") for order in lists[name]}
             async for row in run.rows(WAITING):
-                if row.key in keys - told:
+                if row.key in keys - reported:
                     task_id = row.task_id or ""
                     lists["failed"].append(UndoneOrder(key=row.key, task_id=task_id, status=row.status, error=_WAITS))
         rows = [row async for row in run.rows(DOUBTFUL)]

@@ -403,7 +403,7 @@ class Pushing(Sending):
 
                 self._begun, self._changing, self._interrupts.on_stop = run, True, push.stop
                 done = await change_tasks(gs, run, self._options.concurrency, self._interrupts, self.say)
-                self.replaced: "Replaced | None" = done
+                self.replaced: Replaced | None = done
                 self._changing = False
                 if self._interrupts.code is not None or not (done.left or done.unknown or done.stopped_by):
                     return
