@@ -284,7 +284,7 @@ class Ledger(Store):
         return next((info for info in infos if info.environment == environment), None)
 
     async def begin_cancel(self, environment: str, task_ids: Sequence[str]) -> dict[str, str]:
-        """Note that cancels of unused drafts are about to leave: no order goes on with such a draft any more.
+        """Note that cancels of unused drafts are about to leave: no order adopts such a draft any more.
 
         The query reads all orders.
 

@@ -358,9 +358,8 @@ class TwoPhaseSender(ChunkSender):
 
     async def _give_up(self, drafts: Sequence[_Draft], error: GotSurgeError) -> None:
         """Leave drafts to a later resume: as drafts if certainly nothing was sent, else to be read by their ids."""
-        if not all(
-            draft.status and not draft.status.is_draft for draft in drafts
-        ):  # a status that is unknown is theirs
+        # An unknown status of an order says nothing of the other orders.
+        if any(not draft.status or draft.status.is_draft for draft in drafts):
             self.stop(error)
         doubt = OutcomeUnknown(f"the order may have been broadcast: {error}", "E608", operation=DRAFTS_BROADCAST.name)
         unsent = [draft.order.id for draft in drafts if not draft.may_be_out]

@@ -1,6 +1,8 @@
 """Taking a run back, over real HTTP."""
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -225,28 +227,6 @@ async def test_the_draft_of_a_refused_order_is_cancelled(tmp_path: Path) -> None
         assert await here.states(later) == {"T-0": OrderState.CREATED}
 
 
-async def test_the_draft_of_a_refused_order_is_left_to_a_later_run(tmp_path: Path) -> None:
-    """The answer to the next create of its key may name it: from before that answer on it is not cancelled."""
-    async with place(tmp_path) as here:
-        earlier, draft = await _refused(here)
-        push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
-        async with (await push.load_orders(orders(1)))[0] as later:
-            await later.start()
-            (mine,) = await later.claim([each.id async for page in later.pending() for each in page])
-            undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
-            ((key, task_id, why),) = [(each.key, each.task_id, each.error) for each in undone.failed]
-            assert (key, task_id, later.id in why, undone.drafts) == ("T-0", draft, True, ())
-            await later.record([OrderOutcome(mine, OrderState.DRAFTED, draft)])
-            undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
-            assert (undone.failed, undone.drafts, undone.unused_drafts) == ((), (), 0)
-        async with await here.ledger.hold(later.id) as held:
-            await push.send(held)
-        assert await here.states(later.id) == {"T-0": OrderState.CREATED}
-        undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
-        assert (undone.failed, undone.drafts, undone.too_late) == ((), (), ())
-        assert (await here.gs.platform.tasks.get(draft)).current_status == "broadcasting"
-
-
 async def test_what_went_out_is_not_cancelled_as_an_unused_draft(tmp_path: Path) -> None:
     """A task that is noted as an unused draft, and is none any more, is left alone and told."""
     async with place(tmp_path) as here:
@@ -396,10 +376,13 @@ async def test_the_draft_of_a_withdrawn_order_is_cancelled(tmp_path: Path) -> No
         assert await here.states(later) == {"T-0": OrderState.CREATED}
 
 
-async def test_the_draft_of_a_withdrawn_order_is_left_to_an_order_in_flight(tmp_path: Path) -> None:
-    """The key is free, and its next order may be going on with the draft at this moment, or have it by now."""
+@pytest.mark.parametrize(("leave", "is_adoptable"), [(_refused, False), (_withdrawn, True)])
+async def test_an_unused_draft_is_left_to_an_order_in_flight(
+    tmp_path: Path, leave: Callable[[Place], Awaitable[tuple[str, str]]], is_adoptable: bool
+) -> None:
+    """The key is free, and the answer to the create of its next order may name the draft: it is not cancelled."""
     async with place(tmp_path) as here:
-        earlier, draft = await _withdrawn(here)
+        earlier, draft = await leave(here)
         push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
         async with (await push.load_orders(orders(1)))[0] as later:
             await later.start()
@@ -407,16 +390,19 @@ async def test_the_draft_of_a_withdrawn_order_is_left_to_an_order_in_flight(tmp_
             undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
             ((key, task_id, why),) = [(each.key, each.task_id, each.error) for each in undone.failed]
             assert (key, task_id, later.id in why, undone.drafts) == ("T-0", draft, True, ())
-            assert await later.adoptable({"T-0": draft}) == {"T-0": draft}
+            assert await later.adoptable({"T-0": draft}) == ({"T-0": draft} if is_adoptable else {})
             await later.record([OrderOutcome(mine, OrderState.DRAFTED, draft)])
             undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
-            assert (undone.failed, undone.drafts) == ((), ())
+            assert (undone.failed, undone.drafts, undone.unused_drafts) == ((), (), 0)
         async with await here.ledger.hold(later.id) as held:
             await push.send(held)
         assert await here.states(later.id) == {"T-0": OrderState.CREATED}
+        undone = await Undo(here.gs, here.ledger).undo(earlier, drafts=True)
+        assert (undone.failed, undone.drafts, undone.too_late) == ((), (), ())
+        assert (await here.gs.platform.tasks.get(draft)).current_status == "broadcasting"
 
 
-async def test_no_order_goes_on_with_a_draft_that_a_late_cancel_may_end(tmp_path: Path) -> None:
+async def test_no_order_adopts_a_draft_that_a_late_cancel_may_end(tmp_path: Path) -> None:
     """Its cancel was not answered: the next order of the key is refused for its draft, and is not lost."""
     async with place(tmp_path, tracking_id_unique="drafts-too") as here:
         run_id, draft = await _withdrawn(here)

@@ -20,8 +20,8 @@ async def resume_left(
 ) -> set[str]:
     """Resume those of some runs that no living process has, unless a person has undone them; each has the lock.
 
-    Returns the ids of two-phase runs that the service refused, as the account is a plain partner's by now: direct mode
-    goes on with their waiting orders.
+    Returns the ids of two-phase runs that the service refused, because the account is a plain partner's by now. A desk
+    in direct mode sends the orders that wait in them.
     """
     refused: set[str] = set()
     for info in left:

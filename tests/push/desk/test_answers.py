@@ -1,7 +1,6 @@
 """Answers that come while the ledger cannot be written: they are recorded when it can be, or named."""
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +101,7 @@ async def test_an_order_that_was_released_when_its_desk_closed_is_not_sent(
             whole(*words)
             if not closing:
                 asking.get_loop().call_soon_threadsafe(lambda: closing.append(loop.create_task(desk.close(0))))
-                while not desk._runs._push._stopping.is_set():
-                    time.sleep(0.001)
+                asyncio.run_coroutine_threadsafe(desk._runs._push._stopping.wait(), loop).result()
 
         monkeypatch.setattr(marks, "release", release)
         asking = asyncio.create_task(desk.create(order("T-1")))

@@ -50,19 +50,20 @@ async def test_an_order_of_an_undone_run_has_an_outcome(
 ) -> None:
     """No desk resumes the run: an order that waits in it was not sent, and a lost broadcast is in doubt."""
     heard: list[tuple[str, type]] = []
+    is_heard = asyncio.Event()
     async with place(tmp_path) as at:
         run = await left(at.ledger, options=UNDONE, as_state=OrderState(as_state), submitted=submitted)
 
         def note(key: str, outcome: object) -> None:
             heard.append((key, type(outcome)))
+            is_heard.set()
 
         async with Desk(at.gs, at.ledger, on_outcome=note) as desk:
             outcome = await desk.outcome("T-1")
             assert type(outcome) is kind
             assert run in str(outcome.error)  # type: ignore[union-attr]
             if submitted:
-                while not heard:  # noqa: ASYNC110
-                    await asyncio.sleep(0)
+                await is_heard.wait()
         assert heard == [("T-1", kind)] * submitted
         assert at.simulator.tasks() == []
         assert (await at.ledger.waiting()).get("local", (0, 0)) == (0, 0)
