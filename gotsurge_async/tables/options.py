@@ -247,7 +247,7 @@ _FORMS: Mapping[str, str] = {
     "numbers": 'field = "S$1,234.56"',
     "phones": 'field = "+65 61234567"',
     "values": 'field = { "text in the file" = "value of the field" }',
-    "clean": 'field = ["spaces", "upper"], a list of spaces, unquote, pad6, upper, lower',
+    "clean": 'field = ["spaces", "upper"], a list of the words spaces, unquote, pad6, upper and lower',
     "ignore": 'ignore = ["Remark"], a list of column names',
     "only_rows_with": 'only_rows_with = "Created at"',
     "file": ", ".join(_FILE_FORMS.values()),

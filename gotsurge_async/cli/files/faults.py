@@ -123,7 +123,8 @@ class Mending(Struct, frozen=True, kw_only=True):
             if not error.whole and not self.leave:
                 say("to send the other rows now, add --leave-faulty, and pass another file to --faults")
             these = verb(rows, "this row", "these rows")
-            say(f"{faults} contains only {these}: if you push it, the other rows are not sent")
+            if error.whole or not self.leave:
+                say(f"{faults} contains only {these}: if you push it, the other rows are not sent")
         elif faults is not None:
             say(f"{faults} was not written: no row has a fault of its own")
         elif error.count > FEW:

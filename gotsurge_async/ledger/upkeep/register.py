@@ -321,8 +321,8 @@ class Register:
 
     def _unusable(self, what: str, advice: str) -> RegisterUnusable:
         return RegisterUnusable(
-            f"the register of ledgers at {self.path} {what}; nothing was sent, because another ledger may have sent "
-            f"these orders. {advice}"
+            f"the register of ledgers at {self.path} {what}; nothing was sent, because only the register shows "
+            f"whether another ledger has sent these orders. {advice}"
         )
 
 

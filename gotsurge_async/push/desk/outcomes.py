@@ -239,7 +239,7 @@ class Entry:
     def end_unprocessed(self, error: GotSurgeError) -> None:
         """Set the result: the order was certainly not sent, or only as a draft, which no driver sees."""
         if error.sent == "perhaps":
-            error = NotSent(str(error), "E906", operation=OPERATION)
+            error = NotSent(f"no driver sees this order, because a call failed: {error}", "E906", operation=OPERATION)
         self.end(Unprocessed(order=self.order, error=error))
 
     def what_is_known(self, why: str) -> NotSent | OutcomeUnknown:
