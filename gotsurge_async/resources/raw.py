@@ -132,7 +132,9 @@ def _body(value: Any) -> bytes | None:
 def _model(value: Any) -> dict[str, Any]:
     if isinstance(value, Model):
         return value.to_dict()
-    raise TypeError(f"JSON cannot contain a value of the type {type(value).__name__}: give plain values, or a model of this package")
+    raise TypeError(
+        f"JSON cannot contain a value of the type {type(value).__name__}: give plain values, or a model of this package"
+    )
 
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:
