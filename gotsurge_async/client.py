@@ -270,7 +270,7 @@ class GotSurge(Resources):
             ClientClosed: the client is not open; the code was not used.
         """
         if (self._main or self)._state != "open":
-            raise ClientClosed("sign in inside `async with GotSurge(...) as gs:`")
+            raise ClientClosed("the client is not open: call sign_in() inside `async with GotSurge(...) as gs:`")
         await self.tokens.adopt(await self.oauth.exchange(code))
 
     @property

@@ -90,7 +90,9 @@ class Profile:
                 error = EndpointsAssumed(f"until a profile confirms it, this endpoint is a guess: {names}")
             else:
                 error = EndpointsAssumed(f"until a profile confirms them, these endpoints are guesses: {names}")
-            error.add_note("give GotSurge a profile, or assumed_endpoints='accept'")  # the command has words of its own
+            error.add_note(
+                "in a program, pass GotSurge() a profile=, or assumed_endpoints='accept'"
+            )  # the command has words of its own
             raise error
 
     def __iter__(self) -> Iterator[Endpoint[Any]]:
@@ -129,7 +131,8 @@ def _override(name: str, value: Any) -> Endpoint[Any]:
         raise ConfigError(f"{where}: verb must be one of {', '.join(sorted(VERBS))}, not {verb!r}", "E106")
     if not isinstance(path, str) or not _PATH.fullmatch(path):
         raise ConfigError(
-            f"{where}: path must start with a slash, and be relative to the API base; it is {path!r}", "E106"
+            f"{where}: path must be like /orders/{{task_id}}, relative to the API base, without ? or #, not {path!r}",
+            "E106",
         )
     if _names(path) != _names(known.path):
         names = " and ".join(f"{{{name}}}" for name in _names(known.path))

@@ -157,8 +157,7 @@ def match_alone(
     doubts: dict[int, OutcomeUnknown] = {}
     for row, task in enumerate(matched):
         if task is None:
-            tasks = f"{len(answered)} task{'' if len(answered) == 1 else 's'}"
-            why = f"the answer has {tasks}, but none that is certainly for this order"
+            why = "no task in the answer is certainly for this order"
         elif row in also:
             why = f"the answer names more than one task for this order: {', '.join([task.id, *also[row]])}"
         else:

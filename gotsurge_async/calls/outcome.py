@@ -232,8 +232,10 @@ def unreadable(endpoint: Endpoint[Any], error: UnreadableAnswer, answer: Respons
     places = [problem.path for problem in error.problems[:5] if problem.path]
     if not places:
         return Coded("the answer does not fit the request", error.explain_code)
-    fields = f"field {places[0]} is" if len(places) == 1 else f"fields {', '.join(places)} are"
-    return Coded(f"the answer does not fit the request: its {fields} wrong or missing", error.explain_code)
+    fields = (
+        f"field {places[0]} of the answer is" if len(places) == 1 else f"fields {', '.join(places)} of the answer are"
+    )
+    return Coded(f"the answer does not fit the request: the {fields} wrong or missing", error.explain_code)
 
 
 # --- the content of an answer, wherever it is -------------------------------------------------------------------------

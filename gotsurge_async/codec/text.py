@@ -245,7 +245,7 @@ def decode_plain(body: bytes, otherwise: str = "") -> Any:
     except ValueError:
         raise UnreadableAnswer(f"{what}not JSON: {why}") from None
     except RecursionError:
-        raise UnreadableAnswer(f"{what}JSON that is nested too deeply") from None
+        raise UnreadableAnswer(f"{what}the JSON is nested too deeply") from None
 
 
 def _lawful(body: bytes) -> Any:

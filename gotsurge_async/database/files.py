@@ -53,7 +53,12 @@ def _refuse_second_name(real: Path) -> None:
     # what was written through the other: what one process has claimed, another one would send.
     links = real.stat().st_nlink
     if links > 1 and real.is_file():
-        raise Unfit(Coded(f"has {links} names (hard links), but must have exactly one: remove the others", "E507"))
+        raise Unfit(
+            Coded(
+                f"has {links} names (hard links), but must have exactly one: keep one of them",
+                "E507",
+            )
+        )
     if _MOUNTS.is_file() and is_mount_point(real, _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")):
         why = "is mounted as a single file, so it may also have another name: mount its folder instead"
         raise Unfit(Coded(why, "E507"))

@@ -242,9 +242,9 @@ class StillOpen(IllegalTransition):
 def open_words(until: datetime | None, *, cancelling: bool) -> str:
     """The reason why an order stays in doubt, and when it can be settled, for people."""
     if until is None:
-        return "a request to cancel its task is on its way"
-    request = "a request to cancel its task" if cancelling else "the request that was sent for it"
-    return f"{request} was not answered, and may still act until {written(until, seconds=True)}"
+        return "a request to cancel this order's task is on its way"
+    request = "a request to cancel this order's task" if cancelling else "the request that was sent for this order"
+    return f"{request} was not answered, and may still take effect until {written(until, seconds=True)}"
 
 
 # The disk may have changed the JSON that the ledger keeps of an order.

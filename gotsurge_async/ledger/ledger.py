@@ -367,7 +367,7 @@ class Ledger(Store):
         info = await self.read(runs.one, run_id)
         if info.state is RunState.LOADING:
             raise LedgerError(
-                f"run {run_id} was not admitted to the ledger, so none of its orders were sent; push its source again",
+                f"run {run_id} was not completely recorded, so none of its orders were sent; push them again",
                 "E523",
                 path=self.path,
             )

@@ -262,8 +262,11 @@ class Proposals:
                 raise UsageError(f"{ended}, approve it again at a terminal to send the rest", "E614")
             raise UsageError(f"{ended}, reject it at a terminal, and propose it again", "E614")
         if last.state is ProposalState.PROPOSED:
-            raise UsageError(f"proposal {last.id} has another digest: nothing was decided", "E614")
-        why = f"proposal {last.id} is {last.state}, and can be neither approved nor rejected: propose it again"
+            raise UsageError(
+                f"this is not the digest of proposal {last.id}, which was neither approved nor rejected", "E614"
+            )
+        again = "" if last.state is ProposalState.DONE else ": propose it again"
+        why = f"proposal {last.id} is {last.state}, and can be neither approved nor rejected{again}"
         raise UsageError(why, "E614")
 
     def _stands(self, proposal: Proposal) -> bool:

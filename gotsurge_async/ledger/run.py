@@ -200,8 +200,7 @@ class Run(Notes):
             if not db.change("start_run", number=self._held.number):
                 # Its admission was cancelled, and then refused.
                 raise LedgerError(
-                    f"run {self.id} was not admitted to the ledger, so none of its orders were sent; push its source "
-                    "again",
+                    f"run {self.id} was not completely recorded, so none of its orders were sent; push them again",
                     "E523",
                     path=self._store.path,
                 )

@@ -168,7 +168,7 @@ class BrakeWatch:
             (self._in_doubt, self._brakes.max_in_doubt, "in doubt"),
         ):
             if limit is not None and count > limit:
-                why = f"{number_of(count, 'order is', 'orders are')} {what}, and the limit is {limit}"
+                why = f"{number_of(count, 'order is', 'orders are')} {what}, more than the limit of {limit}"
                 return LimitReached(why, "E601")
         return None
 
@@ -191,9 +191,7 @@ class BrakeWatch:
             (Refused, self._brakes.refusals_in_a_row, "refused", "check whether the orders share a fault"),
         ):
             if limit is not None and self._ended[place] <= {counted} and self._in_a_row(place, counted) >= limit:
-                why = (
-                    f"{number_of(limit, 'chunk is', 'chunks in a row are')} {what}, and the limit is {limit}: {advice}"
-                )
+                why = f"{number_of(limit, 'chunk is', 'chunks in a row are')} {what}, which is the limit: {advice}"
                 yield LimitReached(why, "E601")
 
     def _in_a_row(self, place: int, counted: type) -> int:

@@ -399,7 +399,7 @@ class DirectSender(ChunkSender):
         results, again = await super()._call(claim, orders, body)
         for place, result in enumerate(results):
             if isinstance(result, Created) and result.receipt.current_status == TaskStatus.CANCELLED:
-                why = f"the answer says that its task {result.receipt.id} is cancelled"
+                why = f"the answer shows this order's task, {result.receipt.id}, as cancelled"
                 error = OutcomeUnknown(why, "E608", operation=self.endpoint.name, status=claim.status)
                 results[place] = InDoubt(order=result.order, error=error)
                 self._cancelled[result.order.id] = result.receipt

@@ -100,7 +100,9 @@ class MapUse(Struct, frozen=True, kw_only=True):
             was = last.prices.get(currency)
             if was and price and not was / _TIMES_AS_HIGH < price < was * _TIMES_AS_HIGH:
                 now, then = (str(Money(millicents=some, currency=currency)) for some in (price, was))
-                differences.append(f"a price is about {now}; it was {then} in the last push with this map")
+                differences.append(
+                    f"the prices are about {now} each, but were about {then} in the last push with this map"
+                )
         return differences
 
 

@@ -267,7 +267,7 @@ class _PlannedSource(Around):
             return
         made = f"{self._name} (made from {self._plan.file} at {written(self._plan.made_at)})"
         if self.sha256 != self._plan.sha256:
-            rule = f"is not the file of the plan {made}: make a new plan, or push the planned file"
+            rule = f"differs from the file of the plan {made}: make a new plan, or push the planned file"
             self.report.add(Fault(file=self.name, rule=Coded(rule, "E234")))
         self._compare(made, "--items", "items file", self.items_sha256, self._plan.items_sha256)
         self._compare(made, "--map", "map", self.map_sha256, self._plan.map_sha256)

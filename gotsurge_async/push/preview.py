@@ -13,6 +13,7 @@ from gotsurge_async.models.times import written, zone_of_people
 from gotsurge_async.models.words import one_line, printable
 from gotsurge_async.money import Money
 from gotsurge_async.tables.checks.windows import planned
+from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.columns import order_columns
 from gotsurge_async.tables.fields import columns_of
 
@@ -78,7 +79,7 @@ class Preview(Struct, frozen=True, kw_only=True):
         if len(days) > len(shown):
             shown.insert(5, f"… {len(days) - len(shown) + self.days_left_out:,} more days …")
         prices = [
-            f"{currency} {some.least} to {some.greatest}, {some.sum} in all ({some.orders:,})"
+            f"{number_of(some.orders, 'order')} of {currency} {some.least} to {some.greatest}, together {some.sum}"
             for currency, some in self.prices.items()
         ]
         lengths = {("none" if length == "0" else f"{length} characters"): n for length, n in self.zip_codes.items()}

@@ -62,9 +62,9 @@ def refuse_short_lease(lease: float, claim_life: float, timeouts: Timeouts) -> N
     if lease * 4 / 5 <= needed:
         raise UsageError(
             f"a lease of {lease:g} s is too short; give at least "
-            f"{(claim_life / 2 + timeouts.pool + timeouts.connect) / (4 / 5 - DRIFT) + 1:.0f} s: an order may be "
-            f"sent up to {claim_life / 2:g} s after its claim, its call may then wait "
-            f"{timeouts.pool + timeouts.connect:g} s for a connection, and the lease needs a reserve",
+            f"{(claim_life / 2 + timeouts.pool + timeouts.connect) / (4 / 5 - DRIFT) + 1:.0f} s: up to "
+            f"{claim_life / 2:g} s from the claim of an order until it is sent, up to "
+            f"{timeouts.pool + timeouts.connect:g} s of waiting for a connection, and a reserve",
             "E704",
         )
 

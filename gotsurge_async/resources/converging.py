@@ -140,7 +140,7 @@ def _cancelled(reading: codec.Codec, answer: Response, task_id: str) -> Message:
     message = reading.decode(answer.body, Message)
     if _says_no(message.extra, task_id):
         raise UnreadableAnswer(
-            f"the answer does not confirm that this task is cancelled; it reads: {service_message(answer.body)}"
+            f"the answer does not confirm that this task is cancelled: {service_message(answer.body) or 'it is empty'}"
         )
     return message
 
@@ -183,8 +183,8 @@ async def update_task(session: Session, task: Task | str, version_rev: str | Non
             return now
         if lost and now.version_rev not in (revision, None) and (unsure := _not_comparable(now, wanted)):
             raise OutcomeUnknown(
-                "the answer was lost, and it is unknown whether this update changed the task: the task has changed, "
-                f"but its {', '.join(unsure)} cannot be compared with your changes; read the task",
+                "the answer was lost. The task has changed, but perhaps not by this update, because its "
+                f"{', '.join(unsure)} cannot be compared with your changes: read the task",
                 "E412",
                 **_details(error),
             ) from None
@@ -215,7 +215,7 @@ def _revision(task: Task | str, version_rev: str | None) -> str:
         why = "an update needs the revision that it is based on: give the task that you read, or version_rev"
         raise UsageError(why, "E413")
     if not task.version_rev:
-        raise UsageError("GotSurge did not name the revision of this task: an update needs version_rev", "E413")
+        raise UsageError("this update needs version_rev: GotSurge's answer about the task contained none", "E413")
     return task.version_rev
 
 

@@ -231,7 +231,7 @@ def _matched(
         names = f"{', '.join(foreign[:_SHOWN])}{more}"
         faults.append(f"task {names} matches no order" if len(foreign) == 1 else f"tasks {names} match no order")
     if unread:
-        faults.append(f"tasks that cannot be read: {len(unread)}")
+        faults.append(f"{len(unread)} task{'' if len(unread) == 1 else 's'} cannot be read")
     for row, error in doubts.items():
         name = identities[row][0] or identities[row][1]
         faults.append(f"for orders[{row}]{f' ({name})' if name else ''}, {error.args[0]}")

@@ -236,7 +236,7 @@ _FILE_FORMS: Mapping[str, str] = {
 }
 """The form of each entry of the section ``file``, for messages."""
 _FORMS: Mapping[str, str] = {
-    "columns": '"their column" = "field"',
+    "columns": '"column of the file" = "field"',
     "join": 'field = ["A", "B"], or field = { columns = ["A", "B"], with = ", " }',
     "constants": "field = a text, a number, true, false, or a time",
     "defaults": "field = a text, a number, true, false, or a time",
@@ -291,7 +291,7 @@ def _converted(value: Any, kind: Any, where: str, form: str, *, section: str = "
     except msgspec.ValidationError:
         text = str(value) if isinstance(value, date | time) else json.dumps(value, ensure_ascii=False, default=str)
         given = text if len(text) <= 60 else f"{text[:57]}..."
-        raise ConfigError(f"{where}: {given} does not fit; write {form}", "E231") from None
+        raise ConfigError(f"{where}: {given} is not valid; use the form: {form}", "E231") from None
 
 
 def _flat(table: Mapping[str, Any], known: Iterable[str], prefix: str = "") -> Iterator[tuple[str, Any]]:

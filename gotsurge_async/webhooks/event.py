@@ -123,7 +123,7 @@ def read_event(body: bytes) -> Event:
     if model is None or model.casefold() in ("task", "tasks"):
         task_id = _first(_places(tree) or [tree], _IDS)
         if task_id is None:
-            raise MalformedEvent("has no task: its data has no id")
+            raise MalformedEvent('names no task: "data" has no "id"')
     return Event(
         type=_text(tree.get("type")),
         model_name=model,

@@ -125,7 +125,9 @@ class Room:
 
     def error(self, kind: type[InboxFull], place: Place) -> InboxFull:
         """The error for a refused event."""
-        waiting = f"{place}: {self.sizes[EventState.WAITING]:,} bytes of events wait until their tasks are read"
+        waiting = (
+            f"{place}: {self.sizes[EventState.WAITING]:,} bytes of events wait, because their tasks have not been read"
+        )
         if kind is UnknownFull:
             return UnknownFull(f"{waiting}; until then, only events of known tasks and orders are accepted")
         return InboxFull(f"{waiting}; no more events are accepted until some of these tasks have been read")

@@ -55,7 +55,10 @@ async def test_no_read_settles_an_order_whose_cancel_may_still_act(tmp_path: Pat
         run_id = await undone_without_answers(here, mode)
         result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
         assert (result.created, len(result.in_doubt)) == ((), 3)
-        assert "a request to cancel its task was not answered, and may still act until 20" in result.in_doubt[0].reason
+        assert (
+            "a request to cancel this order's task was not answered, and may still take effect until 20"
+            in result.in_doubt[0].reason
+        )
         again = await here.push(orders(3), mode=mode)
         assert set((await here.states(again)).values()) == {OrderState.ALREADY_PUSHED}
         await resume(here, run_id)
@@ -140,7 +143,7 @@ async def test_an_undo_that_ends_in_the_middle_leaves_its_intent(tmp_path: Path,
         assert row.is_open(here.ledger.now())
         here.simulator.clear_faults()
         (left,) = (await Reconciler(here.gs, here.ledger).reconcile(run_id)).in_doubt
-        assert "may still act until" in left.reason  # from when its sender is known to have ended
+        assert "may still take effect until" in left.reason  # from when its sender is known to have ended
         here.clock.ahead += SETTLE
         assert len((await Reconciler(here.gs, here.ledger).reconcile(run_id)).created) == 1
 
@@ -209,7 +212,9 @@ async def test_a_person_cannot_say_too_early_that_an_order_was_not_created(tmp_p
             async with await here.ledger.hold(run_id) if holding else nullcontext():
                 with pytest.raises(UnusableSource) as caught:
                     await resolve(here.ledger, run_id, no, by="Mei")
-            assert "sent for it was not answered, and may still act until" in str(caught.value.faults[0])
+            assert "sent for this order was not answered, and may still take effect until" in str(
+                caught.value.faults[0]
+            )
         with pytest.raises(StillOpen):
             await here.ledger.resolve(run_id, {"T-0": None}, by="Mei")
         here.clock.ahead += SETTLE

@@ -57,7 +57,7 @@ async def test_an_order_whose_named_task_was_cancelled_is_cancelled(tmp_path: Pa
         said = [Resolution(key="T-0", task_id=task["id"])]
         with pytest.raises(UnusableSource) as caught:
             await resolve(here.ledger, run_id, said, by="Mei", connect=connect)
-        assert "was cancelled; the request that was sent for it was not answered" in caught.value.faults[0].rule
+        assert "was cancelled; the request that was sent for this order was not answered" in caught.value.faults[0].rule
         here.clock.ahead += timedelta(seconds=Limits().settle)
         for _ in range(2):
             resolved = await resolve(here.ledger, run_id, said, by="Mei", connect=connect)

@@ -193,7 +193,7 @@ def test_an_order_without_a_task_is_in_doubt() -> None:
     assert isinstance(missing, InDoubt)
     assert missing.order == "a"
     assert str(missing.error).startswith("tasks.create: HTTP 200: ")
-    assert "the answer has 1 task, but none that is certainly for this order" in str(missing.error)
+    assert "no task in the answer is certainly for this order" in str(missing.error)
 
 
 def test_an_order_with_two_tasks_is_in_doubt() -> None:

@@ -37,7 +37,7 @@ def plain_decode(tree: Any, cls: type[Any]) -> Any:
     return codec.decode(msgspec.json.encode(tree), cls)
 
 
-TOLD = r"not JSON|JSON that is nested too deeply"
+TOLD = r"not JSON|the JSON is nested too deeply"
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 

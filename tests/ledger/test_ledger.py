@@ -166,7 +166,7 @@ async def test_a_run_that_was_never_admitted_is_swept_away(ledger: Ledger) -> No
     """A run whose loading ended without a word cannot be taken up, and the next run removes it with its orders."""
     dead = await added(ledger, orders(5))
     await dead.close()
-    with pytest.raises(LedgerError, match="push its source again"):
+    with pytest.raises(LedgerError, match="push its orders again"):
         await ledger.hold(dead.id)
     alive = await added(ledger, orders(5))
     third = await begun(ledger)

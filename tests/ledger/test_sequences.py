@@ -71,7 +71,7 @@ async def test_what_was_not_admitted_is_not_sent(ledger: Ledger) -> None:
     admitting.cancel()
     with pytest.raises((asyncio.CancelledError, RunHeld)):
         await admitting
-    with pytest.raises(LedgerError, match="was not admitted"):
+    with pytest.raises(LedgerError, match="was not completely recorded"):
         await second.start()
     assert await states(ledger, second) == {"TRK-1": "loading"}
 
@@ -81,7 +81,7 @@ async def test_what_was_not_admitted_has_no_results(ledger: Ledger) -> None:
     await loaded(ledger, [order(1)])
     second = await added(ledger, [order(1)])
     await second.close()
-    with pytest.raises(LedgerError, match="was not admitted"):
+    with pytest.raises(LedgerError, match="was not completely recorded"):
         [page async for page in ledger.results(second.id)]
 
 

@@ -84,7 +84,7 @@ def test_differences_are_named(tmp_path: Path) -> None:
     assert now.unlike(last) == [
         'the column "Remark" is new',
         '"Pickup" has 9999-99-99 99:99; the last push with this map had 99/99/9999 99:99',
-        "a price is about SGD 485.00; it was SGD 48.50 in the last push with this map",
+        "the prices are about SGD 485.00 each, but were about SGD 48.50 in the last push with this map",
     ]
 
 

@@ -169,7 +169,7 @@ async def test_an_order_whose_task_is_answered_as_cancelled_is_in_doubt(tmp_path
             rows = {row.key: row async for row in run.rows()}
         assert (rows["T-0"].state, rows["T-1"].state) == (OrderState.CREATED, OrderState.IN_DOUBT)
         assert (rows["T-1"].task_id, rows["T-1"].status) == ("id-T-1", "cancelled")
-        assert "the answer says that its task id-T-1 is cancelled" in str(rows["T-1"].error)
+        assert "the answer shows this order's task, id-T-1, as cancelled" in str(rows["T-1"].error)
         (settled,) = (await Reconciler(push._gs, ledger).reconcile(run.id)).cancelled
         assert settled.key == "T-1"
 

@@ -164,7 +164,7 @@ async def test_a_limit_stops_the_run_for_all(crew: Crew) -> None:
     distribution = await crew.distribution(run_id)
     assert (distribution.stopped_as, distribution.stopped_by) == (
         "LimitReached",
-        "20 orders are refused, and the limit is 0",
+        "20 orders are refused, more than the limit of 0",
     )
     assert code_of(distribution.stopped_by) == "E601"  # for the push that waits, on another machine
     counts = await crew.ledger.counts(run_id)
@@ -178,7 +178,7 @@ async def test_limits_count_what_others_did(crew: Crew) -> None:
     await crew.work(crew.worker(), run_id, 0)
     assert await crew.state(run_id) is RunState.SENDING
     await crew.work(crew.worker(), run_id, 1, 2)
-    assert (await crew.distribution(run_id)).stopped_by == "40 orders are refused, and the limit is 20"
+    assert (await crew.distribution(run_id)).stopped_by == "40 orders are refused, more than the limit of 20"
 
 
 @pytest.mark.parametrize(("limit", "segments"), [(0, 1), (20, 2)])
@@ -198,7 +198,7 @@ async def test_a_limit_of_doubts_ends_a_two_phase_run(crew: Crew, limit: int, se
     in_doubt = segments * 20
     assert (distribution.stopped_as, distribution.stopped_by) == (
         "LimitReached",
-        f"{in_doubt} orders are in doubt, and the limit is {limit}",
+        f"{in_doubt} orders are in doubt, more than the limit of {limit}",
     )
     counts = await crew.ledger.counts(run_id)
     assert (counts.broadcasting, counts.pending) == (in_doubt, 80 - in_doubt)

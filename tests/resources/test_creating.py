@@ -47,7 +47,7 @@ async def test_each_order_has_its_task(create: Callable[[GotSurge], Create], tas
 @pytest.mark.parametrize(
     ("tasks", "done", "rows", "said"),
     [
-        ([A], ["t-A"], (1,), "(B), the answer has 1 task, but none that is certainly for this order"),
+        ([A], ["t-A"], (1,), "(B), no task in the answer is certainly for this order"),
         ([A, FOREIGN], ["t-A"], (1,), "task t-X matches no order"),
         ([FOREIGN, NAMELESS], [], (0, 1), "tasks t-X, t-1 match no order"),
         ([NAMELESS], [], (0, 1), "task t-1 matches no order"),
@@ -57,8 +57,8 @@ async def test_each_order_has_its_task(create: Callable[[GotSurge], Create], tas
         ([A, A], ["t-A"], (1,), "t-A appears twice"),
         ([NAMELESS, NAMELESS], [], (0, 1), "t-1 appears twice"),
         ([A, B, {"id": "t-C", "tracking_id": "B"}], ["t-A"], (1,), "more than one task for this order: t-B, t-C"),
-        ([A, {"tracking_id": "B"}], ["t-A"], (1,), "tasks that cannot be read: 1"),
-        ([A, B, "?"], ["t-A", "t-B"], (), "tasks that cannot be read: 1"),
+        ([A, {"tracking_id": "B"}], ["t-A"], (1,), "1 task cannot be read"),
+        ([A, B, "?"], ["t-A", "t-B"], (), "1 task cannot be read"),
         ([{"id": "t-Y", "tracking_id": "A", "invoice_number": "I-B"}, B], ["t-B"], (0,), "task t-Y matches no order"),
     ],
 )

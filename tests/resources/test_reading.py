@@ -45,7 +45,10 @@ def test_nothing_is_not_too_many() -> None:
             "planted-bearer",
             "the answer contains a different task than the one requested; id: t-2, but the request was for t-1",
         ),
-        ("t-2", "does not fit the request: its field id is wrong or missing$"),  # a secret, and so not quoted
+        (
+            "t-2",
+            "does not fit the request: the field id of the answer is wrong or missing$",
+        ),  # a secret, and so not quoted
     ],
 )
 async def test_the_task_of_another_is_not_returned(token: str, words: str) -> None:

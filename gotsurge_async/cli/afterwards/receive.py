@@ -189,7 +189,7 @@ def _secret(*, make: bool) -> Secret:
             f"to sign changes, set {SECRET} to a secret; make one with: echo whsec_$(openssl rand -base64 32)", "E805"
         )
     secret = new_secret()
-    say(f"events are signed with the secret {secret.reveal()}: set {SECRET} to keep it")
+    say(f"events are signed with a new secret, {secret.reveal()}: to use it the next time, too, set {SECRET}")
     return secret
 
 

@@ -87,14 +87,14 @@ async def report(
     if result.vessels:
         ordered, vessels = number_of(result.sums.ordered, "order"), number_of(len(result.vessels), "vessel")
         words = f"{ordered} for {vessels}: {counted(numbers)}"
-    text = f"{day.isoformat()} in {zone}{where}: {words}; written to {out}"
+    text = f"{day.isoformat()} ({zone}{where}): {words}; written to {out}"
     print_one(_document(result, out), lambda: say(text))
     left_out = sum(line.outcome.is_done for line in result.lines) if by_order and not done else 0
     if left_out:
         say(f"{number_of(left_out, 'delivered or cancelled order')} left out: --done writes them, too")
     if result.oldest_read is not None and result.at - result.oldest_read > STALE:
         old = written(result.oldest_read)
-        say(f"some open orders were last read on {old}: run a receiver, or `gotsurge watch`, first")
+        say(f"some open orders were last read on {old}. For a newer report, first run `gotsurge watch` or a receiver")
     return Exit.CREATED
 
 

@@ -69,7 +69,7 @@ async def _list(place: Place, limit: int) -> None:
     ]
     output.print_list([_document(proposal) for proposal in proposals], columns, rows)
     if not as_json() and any(each.state is ProposalState.PROPOSED for each in proposals):
-        say("gotsurge approve PROPOSAL shows one, and asks")
+        say("to see a proposal, and to approve it, run: gotsurge approve PROPOSAL")
 
 
 def _decide(place: Place, proposal_id: str, digest: str | None, reject: str | None, by: str) -> Exit | None:
@@ -116,7 +116,7 @@ async def _settle(place: Place, proposal: Proposal, by: str, reject: str | None,
         click.echo(printable_lines(msgspec.json.format(proposal.outcome or "{}", indent=2)))
     print_one(_document(proposal), f"proposal {proposal.id} is {proposal.state}")
     if proposal.state is ProposalState.SENDING:
-        why = f"the command that sends proposal {proposal.id} was killed, or is still running: see `gotsurge runs`"
+        why = f"the command that sends proposal {proposal.id} was killed, or still runs: `gotsurge runs` shows which"
         raise Failure(Coded(why, "E614"), Exit.IN_DOUBT)
     return Exit(proposal.exit_code or 0)
 

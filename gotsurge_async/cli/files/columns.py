@@ -107,4 +107,5 @@ def template(file: Path | None, form: str | None, items: bool, all_: bool, examp
             write_workbook(stream, chosen, example=example, sheet=ITEMS if items else ORDERS_SHEET)
     needed = [column.name for column in chosen if column.required == "yes"]
     are = verb(len(needed), "is", "are")
-    say(f"{number_of(len(chosen), 'column')}, required {are} {', '.join(needed)}; gotsurge columns explains them")
+    columns = number_of(len(chosen), "column")
+    say(f"{columns}, of which {', '.join(needed)} {are} required; see what each column means: gotsurge columns")

@@ -115,7 +115,8 @@ class Mending(Struct, frozen=True, kw_only=True):
         """Report the faults of a file, and what to do about them; ``rows`` is the number that was written."""
         failure = report_faults(error, "nothing was sent")
         if faults is not None and rows:
-            say(f"{number_of(rows, 'row with faults is', 'rows with faults are')} in {faults}, with what is wrong")
+            are = number_of(rows, "row with faults is", "rows with faults are")
+            say(f"{are} in {faults}, which also describes the faults")
             where = _where_to_correct(file, items, error.groups)
             say(
                 f"correct {verb(rows, 'the row', 'the rows')} {where}, then push all rows again: no order is sent twice"
@@ -126,10 +127,10 @@ class Mending(Struct, frozen=True, kw_only=True):
             if error.whole or not self.leave:
                 say(f"{faults} contains only {these}: if you push it, the other rows are not sent")
         elif faults is not None:
-            say(f"{faults} was not written: no row has a fault of its own")
+            say(f"{faults} was not written: these faults are not in single rows")
         elif error.count > FEW:
             more = "" if self.leave or error.whole else "; with --leave-faulty the others are sent"
-            say(f"--faults FILE.csv writes the rows that have faults, with what is wrong in each{more}")
+            say(f"--faults FILE.csv writes the rows that have faults, and describes the faults{more}")
         if self.leave:
             why = "the whole file has a fault" if error.whole else "every row has a fault"
             say(f"--leave-faulty does not help here: {why}")
@@ -141,7 +142,7 @@ takes_mending: Decorator[Any] = gathered(
     Mending,
     _file(
         "--faults FILE.csv",
-        "Write the rows that have faults there, with what is wrong; in a folder, each time a new file.",
+        "Write the rows that have faults there, with a description of the faults; in a folder, each time a new file.",
         type=PATH,
     ),
     _file("--leave-faulty", "Leave these rows out, and go on with the others.", name="leave"),

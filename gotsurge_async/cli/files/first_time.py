@@ -36,7 +36,7 @@ class FirstTime(Struct, frozen=True):
         last = last_use(self.earlier, use.name)
         changes = [] if last is None else use.unlike(last) or ["its rules or reading options have changed"]
         why = f"differs from the accepted one ({'; '.join(changes)})" if changes else "is new"
-        how = "check with gotsurge push --dry-run what it reads, then push with --accept-map"
+        how = "check what it reads (gotsurge push --dry-run), then push with --accept-map"
         raise MapNotAccepted(f"the map {plain(use.name)} {why}: {how}", "E243")
 
     def unlike(self, run: Run) -> list[str]:

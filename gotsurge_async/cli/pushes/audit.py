@@ -82,7 +82,7 @@ _FACTS = {
 @option("--by NAME", "Who says that this may be repaired.  [default: your user name on this machine]")
 @option(
     "--max-reads N",
-    "Stop after so many reads of GotSurge; the same command continues.",
+    "Stop after so many reads of GotSurge; the same command then compares the rest.",
     type=click.IntRange(min=1),
     default=MOST_READS,
 )
@@ -249,8 +249,8 @@ def _repairable(report: Report, options: AuditOptions) -> list[list[Finding]]:
             chosen.append(finding)
     for run in sorted(doubtful):
         say(
-            f"run {run} is not repaired: GotSurge has none of its tasks, so the account or a path may be wrong. If you "
-            "are certain that this account created the tasks, add --all-vanished"
+            f"run {run} is not repaired: GotSurge has none of its tasks, so the account or an endpoint's path may be "
+            "wrong. If you are certain that this account created the tasks, add --all-vanished"
         )
     return list(_by_run_and_kind(chosen).values())
 
@@ -320,7 +320,7 @@ def _show(report: Report) -> None:
     rows = [(finding.kind, finding.run, finding.key, finding.details) for finding in findings]
     print_first(("WHAT", "RUN", "KEY", prose("WHY")), rows)
     if audit.incomplete:
-        say(f"not everything was compared: {audit.incomplete}; the same command continues")
+        say(f"not everything was compared: {audit.incomplete}; to compare the rest, run the same command again")
 
 
 def _end(report: Report, options: AuditOptions) -> Exit:

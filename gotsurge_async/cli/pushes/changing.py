@@ -20,7 +20,8 @@ async def change_tasks(
     """Change tasks until the first interrupt; the second one cancels updates, whose tasks may have been changed."""
     try:
         done = await replace_changed(gs, run, concurrency=concurrency, is_stopped=lambda: interrupts.code is not None)
-        say(f"{number_of(done.replaced, 'task was', 'tasks were')} changed to match the orders")
+        certainly = " certainly" if done.unknown else ""
+        say(f"{number_of(done.replaced, 'task was', 'tasks were')}{certainly} changed to match the orders")
     except asyncio.CancelledError:
         if interrupts.code is None:
             raise

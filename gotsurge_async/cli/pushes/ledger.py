@@ -78,8 +78,8 @@ def _show(health: Health) -> None:
         click.echo(str(line))
     if health.to_look_at:
         say(
-            "the next push or resume (of a large ledger, the first of a day) puts the second order of each task in "
-            "doubt. After that, run: gotsurge reconcile RUN, or gotsurge resolve RUN"
+            "the next push or resume (in a large ledger, the first of the day) marks the second order of each task "
+            "as in doubt. After that, run: gotsurge reconcile RUN, or gotsurge resolve RUN"
         )
     if health.damaged:  # of one that is older, its flaw says what to do
         say(commands_for(f"{RESCUE}.", health.path))
@@ -186,7 +186,7 @@ def _show_accepted(ledger: Place, out: Path, accepted: Accepted, imported: Impor
     on = commands_for("`gotsurge runs` and, for each environment, `gotsurge reconcile`", str(ledger))
     click.echo(f"{ledger}: {orders_are} in doubt now; {on} go on")
     audit = commands_for("`gotsurge audit --repair`", str(ledger))
-    say(f"orders that are created in the copy may have been cancelled since: run {audit} to compare them with GotSurge")
+    say(f"orders that this copy shows as created may have been cancelled later: run {audit} to compare the tasks")
     say(
         "runs whose result files were not read in may have sent more orders: a push therefore looks each new order up "
         "before it sends it, or leaves it in doubt. To end this, run: "
@@ -204,7 +204,7 @@ async def _end_checks(where: Place) -> None:
     async with open_ledger(where) as opened:
         if await opened.accepted_at() is None:
             raise ConfigError(
-                f"{where}: --nothing-was-lost changes nothing: either no older copy was accepted here, or the "
+                f"{where}: --nothing-was-lost has no effect: no older copy of this ledger was accepted, or the "
                 "option was already passed",
                 "E505",
             )
@@ -252,7 +252,7 @@ async def export_(file: str, ledger: Place, force: bool) -> None:
             raise ConfigError(f"cannot write all of the output to standard output: {trouble}", "E109")
     say(f"{number_of(done.orders, 'order')} of {number_of(done.runs, 'run')}")
     for run_id, where in done.archived.items():
-        say(f"run {run_id} was archived: gotsurge ledger export - --ledger {shlex.quote(where)}")
+        say(f"run {run_id} was archived. To export it, run: gotsurge ledger export - --ledger {shlex.quote(where)}")
 
 
 @ledger.command("archive", short_help="Move finished runs into a file.")
@@ -296,7 +296,7 @@ async def archive_(before: datetime, to: Path | None, ledger: Place) -> Exit:
         for run_id, orders in done.runs.items():
             click.echo(f"run {run_id}: {number_of(orders, 'order is', 'orders are')} in {done.file}")
         for run_id, why in done.left.items():
-            say(f"run {run_id} was left: {why}")
+            say(f"run {run_id} was not archived: {why}")
         if not done.runs:
             say("nothing was archived")
 

@@ -331,7 +331,7 @@ class Pushing(Sending):
                     raise
                 except LedgerError as error:  # a run that was not loaded to its end cannot be resumed
                     what = "query" if options.source.query else "file" if options.file != STDIN else "input"
-                    error.add_note(f"nothing was sent: push the same {what} again after that")
+                    error.add_note(f"nothing was sent: when the ledger can be used again, push the same {what} again")
                     raise
             about_run(run.id)
             push.brakes = await self._brakes(ledger, run, admission.pending)
@@ -391,8 +391,8 @@ class Pushing(Sending):
             self.say(
                 f"{orders} {are} not sent, and {are} in doubt: the ledger is an older copy, and a run that is missing "
                 f"from it may have sent {them}. Look {them} up at GotSurge, and resolve {them}. If GotSurge "
-                f"{has_none}, run the same command with --not-sent-before. To end these checks, run: gotsurge ledger "
-                "accept-older --nothing-was-lost"
+                f"{has_none}, run the same command with --not-sent-before. If you know that no run is missing, end "
+                "these checks: gotsurge ledger accept-older --nothing-was-lost"
             )
 
     async def _handle_changed(self, gs: GotSurge, push: Push, run: Run, admission: Admission) -> None:

@@ -212,7 +212,10 @@ async def resolve(
 
 
 def _unread(error: GotSurgeError) -> Failure:
-    text = f"{error}\nthe tasks could not be read, and nothing was recorded: --no-check records your decision anyway"
+    text = (
+        f"{error}\nthe tasks could not be read, so nothing was recorded. To record your decision without this check, add "
+        "--no-check"
+    )
     return Failure(text, exit_code_of(error), more={"explain": [error.explain_code, "E612"]})
 
 

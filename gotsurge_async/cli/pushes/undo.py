@@ -108,8 +108,8 @@ async def take_back(
     if runs and not keys:
         named = ", ".join(f"{run} ({number:,})" for run, number in runs.most_common(SHOWN_OWNERS))
         more = ", …" if len(runs) > SHOWN_OWNERS else ""
-        orders = number_of(runs.total(), "order is", "orders are")
-        say(f"{orders} in other runs, and not cancelled: {named}{more}")
+        orders = number_of(runs.total(), "order was", "orders were")
+        say(f"{orders} sent by other runs, and not cancelled: {named}{more}")
     if done.stopped_by is not None:
         say(f"stopped: {done.stopped_by}")
     code = _code_of(done, keys)

@@ -149,7 +149,7 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
     message = call(target, work)
     print_one(message, shown(message.message) or "cancelled")
     if info is not None and info.archived_in is not None:
-        say(f"the order is in the archived run {info.id}: the ledger cannot record this, and its key stays taken")
+        say(f"the archived run {info.id} has the order: the ledger cannot record the cancel, and the key stays taken")
         say("if the order must still be delivered, push it with another tracking id")
     return None
 
@@ -174,7 +174,7 @@ async def _record_draft(gs: GotSurge, place: Place, run_id: str, task_id: str) -
         async with await Ledger.open(place) as ledger:
             await Undo(gs, ledger).record_draft(run_id, task_id)
     except (CallError, SignInNeeded, RunHeld, LedgerError) as error:
-        say(f"run {run_id} still counts it as an unused draft, until this command is given again: {error}")
+        say(f"the cancel is not recorded, so run {run_id} still counts the draft: run the same command again ({error})")
 
 
 async def _known_of(place: Place, target: Target, task_id: str) -> tuple[tuple[str, str] | None, RunInfo | None]:

@@ -257,7 +257,7 @@ async def _simulated(
         timeouts=timeouts,
         profile=settings.profile,
     ) as gs:
-        again = f"start it again with `gotsurge simulator{_at_port(origin)}`"
+        again = f"restart the simulator with `gotsurge simulator{_at_port(origin)}`"
         try:
             await gs.sign_in(key.code)
         except OutcomeUnknown as error:

@@ -230,5 +230,5 @@ def own_runs(runs: Iterable[RunInfo], target: Target) -> tuple[list[RunInfo], li
     own, others = [run for run in loaded if is_of(run, target)], [run for run in loaded if not is_of(run, target)]
     if others:
         are = verb(len(others), "is", "are")
-        say(f"{number_of(len(others), 'run')} of another account or API base {are} passed over")
+        say(f"{number_of(len(others), 'run')} of another account or API base {are} skipped")
     return own, others

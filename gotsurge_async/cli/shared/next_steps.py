@@ -286,7 +286,7 @@ def _changed(standing: Standing, number: int) -> Iterator[Step]:
         when = verb(number, "To change its task", "To change their tasks")
         yield Step(why, when, standing.push(file, "--replace-changed"))
     else:  # a plain partner cannot change a task
-        first = f"To cancel {verb(number, 'its task, by its', 'their tasks, each by its')} KEY and RUN in {file}"
+        first = f"To cancel {verb(number, 'its task', 'each task')} (for its RUN and KEY, see {file})"
         yield Step(why, first, _joined("gotsurge undo RUN", standing.place(calls=True), "--key KEY"))
         then = verb(number, "When its task is cancelled", "When their tasks are cancelled")
         yield Step(why, then, standing.push(file))

@@ -73,7 +73,9 @@ def check_keys(rows: Sequence[NewOrder]) -> None:
         return
     for row in rows:
         if not row.key or "\0" in row.key or not (row.key.isascii() or _is_text(row.key)):
-            raise ValueError(f"line {row.line}: {row.key!r} cannot be a key: give text, without NUL characters")
+            raise ValueError(
+                f"line {row.line}: {row.key!r} cannot be a key: give text without NUL characters and surrogates"
+            )
 
 
 def _is_text(key: str) -> bool:

@@ -472,7 +472,9 @@ def take_bodies(chunks: dict[int, Chunk], bodies: Sequence[Row]) -> None:
         except (ValueError, TypeError, zlib.error) as error:
             raise damaged("bodies", f"chunk {number}", f"its orders cannot be read: {error}") from error
         if not whole:
-            raise damaged("bodies", f"chunk {number}", "its orders do not have the recorded number or sizes")
+            raise damaged(
+                "bodies", f"chunk {number}", "the number of its orders, or their sizes, differ from what was recorded"
+            )
     if len(bodies) != len(chunks):
         gone = min(set(chunks) - {row[0] for row in bodies})
         raise damaged("bodies", f"chunk {gone}", "the orders of a chunk are missing")

@@ -294,7 +294,7 @@ def hold(db: Database, run_id: str, holder: Holder) -> RunInfo:
     info = one(db, run_id)
     if info.state is RunState.LOADING:
         raise LedgerError(
-            f"the push of run {run_id} ended before all its rows were loaded; push its source again", "E523"
+            f"the push of run {run_id} ended before all its rows were recorded; push its orders again", "E523"
         )
     refuse_archived(info)
     db.change("hold_run", id=run_id, **_holding(holder))

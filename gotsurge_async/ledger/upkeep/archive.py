@@ -43,6 +43,7 @@ from gotsurge_async.ledger.states import (
     utc_now,
 )
 from gotsurge_async.ledger.upkeep.counter import Identity
+from gotsurge_async.tables.checks.words import number_of
 
 _FINAL = frozenset(
     LETTERS[state] for state in OWNED_ELSEWHERE | {OrderState.CREATED, OrderState.REFUSED, OrderState.CANCELLED}
@@ -91,7 +92,7 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
             try:
                 async with await ledger.hold(run_id) as run:
                     if number := (await ledger.counts(run_id)).of(DOUBTFUL | UNFINISHED):
-                        done.left[run_id] = f"orders in doubt, or not sent: {number:,}"
+                        done.left[run_id] = f"{number_of(number, 'order is', 'orders are')} in doubt or not sent"
                         continue
                     if lost := await run.lost_drafts():
                         done.left[run_id] = f"orders of which a draft may exist that nobody knows: {len(lost):,}"

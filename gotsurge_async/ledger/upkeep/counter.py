@@ -173,7 +173,7 @@ class Keeper:
         kept = self.kept()
         if kept is not None and kept.counter:
             raise LedgerOlder(
-                f"is gone: {self.path} has a record of a ledger here, whose counter was {kept.counter:,}. A new "
+                f"is gone: {self.path} shows that there was a ledger, with the counter {kept.counter:,}. A new "
                 "ledger would send everything again. Restore the ledger or its newest backup; if you have neither, "
                 "`gotsurge ledger accept-older` allows a new ledger",
                 path=str(self._ledger),
@@ -249,9 +249,7 @@ def refuse_older(identity: Identity, newest: Identity, where: str, path: str, *,
     if newest.counter > identity.counter:
         problem = f"is an older copy: {count}, but {where} records {newest.counter:,}"
     elif lacking:
-        problem = (
-            f"is an older copy that has been written to since: {count}, but it lacks changes that {where} has counted"
-        )
+        problem = f"is an older copy, which was then used: {count}, but it lacks changes that {where} recorded"
     else:
         return
     raise LedgerOlder(

@@ -224,9 +224,9 @@ class Register:
             further = len({entry.ledger for entry in others}) - 1  # one has an entry for each way the account is known
             more = f", and {number_of(further, 'more ledger')}" if further else ""
             raise SecondLedger(
-                f"ledger {path} is new to this account of {account.service}, but another ledger has pushed orders to "
-                f"it: {others[0]}{more}. This ledger does not contain those orders, and would send them again; "
-                f"nothing was sent. {_use(others[0], path)}, or pass --new-ledger to confirm this second ledger"
+                f"ledger {path} has never pushed to this account of {account.service}, but another ledger has: "
+                f"{others[0]}{more}. This ledger does not contain those orders, and would send them again; "
+                f"nothing was sent. {_use(others[0], path)}. To use this second ledger all the same, pass --new-ledger"
             )
 
     def _sweep(self, db: sqlite3.Connection, account: Account, now: datetime) -> None:
@@ -326,10 +326,10 @@ class Register:
         )
 
 
-_WRITABLE = f"Make it readable and writable for this user, or name another file by {VARIABLE}"
+_WRITABLE = f"Make the register readable and writable for this user, or name another file by {VARIABLE}"
 _DAMAGED = (
-    "First make sure that all pushes to the account use one ledger, because a new register contains no ledger. Then "
-    "move the file away: the next push makes a new register"
+    "First make sure that all pushes to the account use one ledger, because a new register does not know the others. "
+    "Then move the damaged register away: the next push makes a new one"
 )
 
 
@@ -339,7 +339,7 @@ def _digest(keys: Keys | None) -> str | None:
 
 def _use(other: Entry, path: str) -> str:
     if other.path == path:
-        return "Restore the other ledger, or its newest backup, to the same path"
+        return "This path had another ledger before: put that one, or its newest backup, back"
     return f"Use the other ledger: --ledger {shell.word(other.path)}"
 
 

@@ -230,7 +230,7 @@ class Entry:
     def end_by_ledger(self, error: GotSurgeError) -> None:
         """Set an error as the result: nothing was sent, unless the ledger may have the order from an earlier write."""
         if self.tried:
-            self.end_in_doubt(f"the ledger failed, and may contain the order: {error}")
+            self.end_in_doubt(f"the ledger failed, and may or may not have recorded the order: {error}")
         else:
             own = copy(error)
             own.sent = "nothing"
@@ -286,7 +286,7 @@ def replayed(entry: Entry, recorded: Recorded, *, is_own: bool = False) -> Outco
         why = row.error or (
             "another process is still working on the order"
             if recorded.held and not is_own
-            else "the outcome of the order was not recorded"
+            else "the order may have been sent, but its outcome was not recorded"
         )
         error = OutcomeUnknown(f"{why} (run {run.id})", "E907", operation=OPERATION, body=row.payload)
         outcome = InDoubt(order=order, error=error, replayed=True)
@@ -314,7 +314,7 @@ def settled(entry: Entry, recorded: Recorded) -> Outcome:
         return Unprocessed(order=order, error=not_there)
     if row.state in WAITING:
         waits = NotSent(
-            f"the order was not sent before run {recorded.run.id} was undone"
+            f"the order was not sent, because run {recorded.run.id} was undone"
             if UNDO in recorded.run.options
             else f"the order waits in run {recorded.run.id}, which no process is sending",
             "E906",

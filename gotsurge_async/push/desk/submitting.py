@@ -134,7 +134,7 @@ class Sender:
     async def outcome(self, key: str, pause: float) -> Outcome | None:
         """The outcome of an order, see `Desk.outcome`; None, after a pause, if it is not known yet."""
         if not is_text(key):
-            raise UsageError(f"key: give text without NUL characters, not {key!r:.60}", "E903")
+            raise UsageError(f"key: give text without NUL characters and surrogates, not {key!r:.60}", "E903")
         ended = self._ended.setdefault(key, asyncio.Event())
         waiting, recorded = await (await self._orders()).standing(key)
         if waiting is None and recorded is None:
@@ -329,7 +329,7 @@ def _outcome_of(
         raise UsageError(why, "E910")
     entry = _entry(codec.decode(payload, Order), key, payload)
     if waiting is not None and waiting.stopped and recorded.row.state in FREE:
-        why = "the order was not sent, because another order had its key then: submit it again"
+        why = "the order was not sent, because another order with its key was live: submit the order again"
         return Unprocessed(order=entry.order, error=NotSent(why, "E906", operation=OPERATION))
     return settled(entry, recorded)
 

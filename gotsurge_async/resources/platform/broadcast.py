@@ -125,7 +125,7 @@ class _Broadcast:
         else:
             if task.current_status == TaskStatus.DRAFT or not _has_status(task):
                 self._failed[task_id] = self.unknown(
-                    "the answer does not name the task, and a read does not show the task as broadcast"
+                    "the answer does not name the task, and reading the task does not show that it was broadcast"
                 )
             else:
                 self._tasks.append(_updated(task))

@@ -52,7 +52,7 @@ def way(start: str, end: str) -> Sequence[str]:
                 ways[following] = (*ways[status], following)
                 ahead.append(following)
     if end not in ways:
-        raise ValueError(f"no way leads from {start} to {end}")
+        raise ValueError(f"a task with the status {start} can never get the status {end}")
     return ways[end]
 
 

@@ -129,7 +129,7 @@ _FIRST_DAYS = {"47848": ("from1900", datetime(1899, 12, 30)), "46386": ("from190
 """31 December 2030 as a number of days, in both ways of counting them: the name of a group, and the first day."""
 _COUNTED = re.compile(r"(47848|46386)(\.9999\d*)?")
 _TYPED_DATE = re.compile(r"\d{4}-\d\d-\d\d")
-_SAMPLE = "write the sample date, 31 December 2030 23:59:58, in your file's format, such as 31/12/2030 23:59"
+_SAMPLE = "write the time 31 December 2030, 23:59 or 23:59:58, in your file's format, such as 31/12/2030 23:59"
 
 
 def _time_pattern(sample: str) -> re.Pattern[str]:
@@ -284,7 +284,7 @@ def number_style(sample: str) -> Callable[[str], str]:
     """
     parts = _NUMBER_SAMPLE.fullmatch(sample)
     if parts is None or (parts["group"] and parts["group"] == parts["point"]):
-        why = f'"{sample}" is not a valid sample of a number: write 1234.56 as the file would, such as S$1,234.56'
+        why = f'"{sample}" is not a valid sample: write the number 1234.56 in the form of the file, such as S$1,234.56'
         raise Misread(why, "E231")
     before, group, point, after = parts["before"].strip(), parts["group"], parts["point"], parts["after"].strip()
     between = f"[{_SPACES}]" if group and group in _SPACES else re.escape(group)

@@ -27,7 +27,7 @@ def test_a_day_is_written_as_the_name_says(shell: Shell) -> None:
         done = shell.on_ledger("report", "--day", DAY, "--out", shell.folder / name)
         assert done.exit_code == 0, done.output
         message = (
-            "2030-03-04 in Asia/Singapore, local: 3 orders for 1 vessel: 1 delivered, 1 cancelled, 1 open; written to "
+            "2030-03-04 (Asia/Singapore, local): 3 orders for 1 vessel: 1 delivered, 1 cancelled, 1 open; written to "
         )
         assert message in done.stderr
         assert stat.S_IMODE((shell.folder / name).stat().st_mode) == 0o600

@@ -91,7 +91,10 @@ async def test_what_was_changed_or_rejected_is_not_sent(platform_office: Office,
         for name in made:
             proposal = await office.ledger.proposals.get(name)
             request = structs.replace(proposal.request, words=(*proposal.request.words[:-1], "other"), inputs={})
-            for digest, why in ((proposal.digest, "was changed"), (request.digest, "has another digest")):
+            for digest, why in (
+                (proposal.digest, "was changed"),
+                (request.digest, "this is not the digest of proposal"),
+            ):
                 other = structs.replace(proposal, request=request, digest=digest)
                 with pytest.raises(UsageError, match=why):
                     await send_approved(office.ledger, other, "eve")
@@ -127,7 +130,7 @@ async def test_a_changed_file_is_not_sent(office: Office) -> None:
         office.ledger.proposals.approve = too_late  # type: ignore[method-assign]
         proposal = await office.approve(made["proposal"])
     assert (proposal.state, proposal.exit_code) == ("failed", 2)
-    assert "is not the file of the plan" in str(proposal.outcome)
+    assert "differs from the file of the plan" in str(proposal.outcome)
     assert office.calls.get("tasks.create", 0) == 0
 
 

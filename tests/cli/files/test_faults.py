@@ -50,7 +50,7 @@ def test_many_faults_are_reported_in_groups(run: Runner, tmp_path: Path) -> None
     assert "orders.csv: vehicle_preference (60 faults): is unknown: use one of ltl, motorcycle, car, " in car
     assert total == "120 faults: nothing was sent"
     assert hints == [
-        f"--faults FILE.csv writes the rows that have faults, with what is wrong in each; {OTHERS}",
+        f"--faults FILE.csv writes the rows that have faults, and describes the faults; {OTHERS}",
         "see: gotsurge explain E224 E222",
     ]
 
@@ -70,7 +70,7 @@ def test_faulty_rows_are_mended_in_their_file_and_pushed(run: Runner, simulator:
     file, faulty = orders(tmp_path / "orders.csv", 12, phone="9175 5010"), tmp_path / "faulty.csv"
     done = run("push", file, *local(simulator), "--faults", faulty)
     assert done.exit_code == 2
-    assert f"12 rows with faults are in {faulty}, with what is wrong" in done.stderr
+    assert f"12 rows with faults are in {faulty}, which also describes the faults" in done.stderr
     assert f"correct the rows in {file}, then push all rows again: no order is sent twice" in done.stderr
     assert f"{faulty} contains only these rows: if you push it, the other rows are not sent" in done.stderr
     again = run("push", file, *local(simulator), "--faults", faulty)
@@ -86,7 +86,7 @@ def test_a_header_that_is_wrong_has_no_rows(run: Runner, tmp_path: Path) -> None
     (tmp_path / "orders.csv").write_text("a,b\n1,2\n")
     done = run("push", tmp_path / "orders.csv", "--simulate", "--faults", tmp_path / "faulty.csv")
     assert done.exit_code == 2
-    assert "faulty.csv was not written: no row has a fault of its own" in done.stderr
+    assert "faulty.csv was not written: these faults are not in single rows" in done.stderr
     assert not (tmp_path / "faulty.csv").exists()
 
 
@@ -344,7 +344,7 @@ def test_a_look_leaves_the_same_rows(run: Runner) -> None:
     assert json.loads(run("push", file, *words).stdout)["created"] == 4
     some_faulty(file, 1, count=4)
     other = run("push", file, *words[:-2], "g.csv")
-    assert (other.exit_code, "is not the file of the plan" in other.stderr) == (2, True)
+    assert (other.exit_code, "differs from the file of the plan" in other.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_a_person_is_shown_what_will_be_sent_and_asked(
     """At a terminal a new map shows the first orders, days and prices; only yes sends them."""
     done = real("push", table(3), *WORDS, stdin=answer)
     assert "0, as it would be sent:" in done.stderr
-    assert "prices: SGD 48.50 to 48.50, 145.50 in all (3)" in done.stderr
+    assert "prices: 3 orders of SGD 48.50 to 48.50, together 145.50" in done.stderr
     assert "Send 3 orders as shown?" in done.stderr
     assert (done.exit_code, shell.simulator.audit()["tasks"]) == (code, sent)
 
@@ -174,9 +174,11 @@ def test_what_differs_from_the_last_push_is_said(real: Real, shell: Shell) -> No
     assert real("push", table(2), *WORDS, "--accept-map").exit_code == 0
     file = table(3, price="485.00")
     looked = real("push", file, *WORDS, "--dry-run")
-    assert "a price is about SGD 485.00; it was SGD 48.50 in the last push with this map" in looked.stdout
+    assert (
+        "the prices are about SGD 485.00 each, but were about SGD 48.50 in the last push with this map" in looked.stdout
+    )
     done = real("push", file, *WORDS)
-    assert "warning: a price is about SGD 485.00; it was SGD 48.50 in the last push" in done.stderr
+    assert "warning: the prices are about SGD 485.00 each, but were about SGD 48.50 in the last push" in done.stderr
 
 
 def test_a_first_push_sends_one_order_first(real: Real, shell: Shell) -> None:

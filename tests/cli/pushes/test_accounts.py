@@ -172,7 +172,7 @@ def test_an_audit_of_one_account_passes_over_the_runs_of_others(shell: Shell) ->
     _, named = other.push("C", "D", words=("--new-ledger",))
     done, document = audited(other)
     assert (done.exit_code, document["runs"], document["repaired"]) == (0, [named["run"]], [])
-    assert "1 run of another account or API base is passed over" in done.stderr
+    assert "1 run of another account or API base is skipped" in done.stderr
     not_compared = f"run {usual['run']} is of another account or API base, and was not compared"
     assert not_compared in document["remarks"]
     ending = "nothing differs; 1 run of another account or API base was not compared\n"
@@ -202,7 +202,7 @@ def test_a_reconcile_of_one_account_passes_over_the_runs_of_others(shell: Shell)
     document = shell.document(done)
     assert [(each["run"], len(each["created"])) for each in document["runs"]] == [(named, 1)]
     assert (done.exit_code, document["in_doubt_elsewhere"]) == (3, 1)
-    assert "1 run of another account or API base is passed over" in done.stderr
+    assert "1 run of another account or API base is skipped" in done.stderr
     assert f"gotsurge resolve {usual} " in "\n".join(document["next"])
     done = other.call("reconcile", *AT_ONCE)
     assert (done.exit_code, done.stdout) == (3, "")

@@ -134,7 +134,11 @@ def test_what_is_left_is_reported(shell: Shell) -> None:
     """A run with orders in doubt stays, and is gone on with as before; a day may be named, and a moment."""
     run_id = shell.push_lost("A")
     done = clean(shell.run("ledger", "archive", *ALL, *shell.ledger))
-    assert (done.exit_code, f"run {run_id} was left: " in done.stderr, "nothing was archived" in done.stderr) == (
+    assert (
+        done.exit_code,
+        f"run {run_id} was not archived: " in done.stderr,
+        "nothing was archived" in done.stderr,
+    ) == (
         0,
         True,
         True,

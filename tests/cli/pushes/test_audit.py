@@ -60,7 +60,7 @@ def test_a_service_that_was_put_back(shell: Shell, platform_shell: Shell, accoun
     assert f"vanished\t{run_id}\tB\tGotSurge does not have its task any more" in done.stdout
     place = f"--env local --api-base {shell.simulator.api_base} --ledger {shell.folder / 'ledger.db'}"
     assert (
-        f"1 task has vanished from GotSurge. To free its key, run: gotsurge audit {run_id} {place} --repair"
+        f"1 task has vanished from GotSurge. To free the order's key, run: gotsurge audit {run_id} {place} --repair"
         in done.stderr
     )
     assert audit(shell, run_id, "--repair").exit_code == 2  # no person can be asked
@@ -133,7 +133,7 @@ def test_a_person_is_asked_for_each_kind(shell: Shell, monkeypatch: pytest.Monke
     assert f"GotSurge does not have the tasks of 1 order of run {run_id} any more." in done.stderr
     assert f"The tasks of 1 order of run {run_id} were cancelled at GotSurge." in done.stderr
     assert (done.exit_code, "1 order repaired" in done.stdout) == (3, True)
-    assert "1 task has vanished from GotSurge. To free its key, run: gotsurge audit" in done.stderr
+    assert "1 task has vanished from GotSurge. To free the order's key, run: gotsurge audit" in done.stderr
     states = shell.on_ledger("status", run_id, "--json")
     assert json.loads(states.stdout)["created"] == 2
 
@@ -235,7 +235,10 @@ def test_reads_are_bounded(shell: Shell) -> None:
     """Exit 5 until all was read; progress, and where it stopped, on stderr."""
     pushed(shell, "A", "B", "C")
     done = audit(shell, "--max-reads", "2")
-    assert (done.exit_code, "the limit of 2 reads was reached; the same command continues" in done.stderr) == (5, True)
+    assert (
+        done.exit_code,
+        "the limit of 2 reads was reached; to compare the rest, run the same command again" in done.stderr,
+    ) == (5, True)
     document = audited(shell, "--max-reads", "2")
     assert (document["exit"], document["reads"], document["orders"]) == (0, 1, 3)
 

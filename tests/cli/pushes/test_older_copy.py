@@ -231,7 +231,7 @@ def test_an_undo_since_the_copy_is_noticed(request: pytest.FixtureRequest, desk_
     code, _, said = pushed(shell, shell.folder / "orders.csv")
     assert (code, "gotsurge ledger accept-older" in said) == (2, True)
     done = shell.run("ledger", "accept-older", *shell.ledger, "--out", shell.folder / "out", "--yes")
-    assert "may have been cancelled since: run `gotsurge audit --repair" in done.stderr
+    assert "may have been cancelled later: run `gotsurge audit --repair" in done.stderr
     words = ("audit", "--repair", "--yes", "--rescan-after", "0", *shell.ledger, *shell.place)
     done = shell.run(*words, GOTSURGE_SETTLE="0")
     assert done.exit_code == 0, done.output

@@ -95,7 +95,7 @@ def test_it_is_too_early_to_say_that_an_order_was_not_created(shell: Shell) -> N
     run_id = shell.push_lost("A", when="before", settle=600)
     done = shell.on_ledger("resolve", run_id, "--key", "A", "--not-created")
     assert done.exit_code == 2
-    assert "was not answered, and may still act until 20" in done.stderr
+    assert "was not answered, and may still take effect until 20" in done.stderr
     assert states(shell, run_id) == {"in_doubt": 1}
 
 

@@ -47,7 +47,10 @@ def test_an_order_of_another_run_is_not_called_cancelled(shell: Shell) -> None:
     words = shlex.split(step.partition(": ")[2])
     assert (words[:3], words[-2:]) == (["gotsurge", "undo", first["run"]], ["--key", "A b"])
     whole = shell.call("undo", second["run"])
-    assert (whole.exit_code, f"2 orders are in other runs, and not cancelled: {first['run']} (2)" in whole.stderr) == (
+    assert (
+        whole.exit_code,
+        f"2 orders were sent by other runs, and not cancelled: {first['run']} (2)" in whole.stderr,
+    ) == (
         0,
         True,
     )
@@ -132,7 +135,7 @@ def test_an_unused_draft_is_cancelled_as_told(platform_shell: Shell) -> None:
                 return await asyncio.to_thread(shell.run, *shlex.split(words), *shell.ledger)
 
         done = asyncio.run(hold())
-        assert (done.exit_code, "still counts it as an unused draft" in done.stderr) == (0, True), done.output
+        assert (done.exit_code, "still counts the draft" in done.stderr) == (0, True), done.output
         done = shell.run(*shlex.split(words), *shell.ledger)
         assert (done.exit_code, done.stderr) == (0, ""), done.output
     assert "unused drafts" not in shell.on_ledger("status", summary["run"]).stdout

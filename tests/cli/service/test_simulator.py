@@ -57,7 +57,10 @@ def test_a_task_is_triggered_by_its_id_or_its_tracking_id(simulator: Simulator, 
     ("words", "said"),
     [
         (("A", "complete"), "from broadcasting to complete; possible statuses: accepted, cancelled, expired"),
-        (("A", "pending_broadcast", "--through"), "no way leads from broadcasting to pending_broadcast"),
+        (
+            ("A", "pending_broadcast", "--through"),
+            "a task with the status broadcasting can never get the status pending_broadcast",
+        ),
         (("A", "delivered"), "there is no status 'delivered'"),
         (("TWICE", "accepted"), "2 tasks have the tracking id 'TWICE'"),
         (("none", "accepted"), "there is no task 'none'"),

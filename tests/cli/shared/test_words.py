@@ -92,7 +92,7 @@ def test_a_sign_in_that_is_refused_at_the_start_has_a_way_on(shell: Shell) -> No
     shell.simulator.order_fault(Fault(operation="auth.exchange", when="before", kind="status", status=401))
     file = write_orders(shell.folder / "orders.csv", ["A"])
     done = shell.call("push", file, "--out", shell.folder / "out")
-    start = f"start it again with `gotsurge simulator --port {shell.simulator.origin.rpartition(':')[2]}`"
+    start = f"restart the simulator with `gotsurge simulator --port {shell.simulator.origin.rpartition(':')[2]}`"
     assert (done.exit_code, start in done.stderr) == (4, True), done.output
     assert "auth login" not in done.stderr
     shell.simulator.clear_faults()

@@ -226,11 +226,11 @@ def test_a_text_is_rewritten_alone(db: Database, compact: bool) -> None:
         ),
         (
             "UPDATE bodies SET body = CAST(body || x'00' AS BLOB)",
-            "table bodies, chunk 1: its orders do not have the recorded number or sizes",
+            "table bodies, chunk 1: the number of its orders, or their sizes, differ from what was recorded",
         ),
         (
             "UPDATE bodies SET source = substr(source, 2)",
-            "table bodies, chunk 1: its orders do not have the recorded number or sizes",
+            "table bodies, chunk 1: the number of its orders, or their sizes, differ from what was recorded",
         ),
         ("UPDATE bodies SET packed = 1", "table bodies, chunk 1: its orders cannot be read"),
         ("DELETE FROM bodies", "table bodies, chunk 1: the orders of a chunk are missing"),

@@ -357,7 +357,7 @@ async def test_a_ledger_that_is_gone_is_refused(postgres: Server, url: str) -> N
     name = url.rpartition("/")[2]
     postgres.ask(f"DROP DATABASE {name} WITH (FORCE)")
     postgres.create(name)
-    with pytest.raises(LedgerOlder, match=r"is gone: .* has a record of a ledger here, whose counter was 1"):
+    with pytest.raises(LedgerOlder, match=r"is gone: .* shows that there was a ledger, with the counter 1"):
         await Ledger.open(url)
     await refuse_newest(url)
     assert ask(url, "SELECT FROM pg_tables WHERE schemaname = 'public'") == []

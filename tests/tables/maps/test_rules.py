@@ -169,7 +169,7 @@ def test_a_time_of_day_for_dates() -> None:
 )
 def test_what_is_no_sample_of_a_time(sample: str) -> None:
     """The message says what to write."""
-    with pytest.raises(ValueError, match="write the sample date, 31 December 2030"):
+    with pytest.raises(ValueError, match="write the time 31 December 2030"):
         check_dates(Dates(like=(sample,)))
 
 
