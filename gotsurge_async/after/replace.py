@@ -161,7 +161,7 @@ async def _record(
     except IllegalTransition:
         return f"its order was taken back meanwhile: see gotsurge status {rival.other_run}"
     if not replaced:
-        why = "GotSurge accepted the update, but another push was changing the task too"
+        why = "GotSurge accepted the update, but another push changed the task meanwhile"
         raise OutcomeUnknown(why, "E412", operation=PLATFORM_TASKS_UPDATE.name)
     return ""
 

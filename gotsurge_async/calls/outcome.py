@@ -176,7 +176,7 @@ def error_of(
             why = Coded("GotSurge failed, and it is unknown whether the call took effect", "E411")
         if failed.status in (302, 303):
             why = Coded(
-                f"redirected to {_target(failed, secrets)}, and it is unknown whether the call took effect: {_MEND}",
+                f"redirected to {_target(failed, secrets)}, and the call may have taken effect: {_MEND}",
                 "E411",
             )
         return OutcomeUnknown(

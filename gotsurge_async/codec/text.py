@@ -321,7 +321,7 @@ def encode_order(order: Any) -> tuple[bytes, Any]:
         return _encode(plain), plain
     except (AttributeError, TypeError, ValueError, OverflowError, RecursionError) as error:
         problems = misfits(order) if isinstance(order, Model) else []
-        raise InvalidData("" if problems else Coded(f"cannot be written as JSON: {error}", "E237"), problems) from None
+        raise InvalidData("" if problems else Coded(f"cannot be written as JSON ({error})", "E237"), problems) from None
 
 
 def written_batch(values: Sequence[Any]) -> tuple[tuple[Order, ...], bytes]:

@@ -40,7 +40,7 @@ from gotsurge_async.system import shell
 
 RESCUE = (
     "Do not start another ledger: it would send everything again. `gotsurge ledger check` lists the damage. Replace "
-    "this ledger with the newest copy from `gotsurge ledger backup`, and remove its -wal and -shm files; then run "
+    "this ledger with the newest copy that `gotsurge ledger backup` made, and remove its -wal and -shm files; then run "
     "`gotsurge ledger accept-older` and, for each environment, `gotsurge reconcile`"
 )
 """Advice for a person whose ledger is damaged."""
@@ -48,7 +48,7 @@ RESCUE = (
 
 _OF_FILES = (
     (
-        "Replace it with the newest copy from `gotsurge ledger backup`, and remove its -wal and -shm files",
+        "Replace it with the newest copy that `gotsurge ledger backup` made, and remove its -wal and -shm files",
         "Restore its newest dump",
     ),
     ("Replace this copy with the newest one, and remove the -wal and -shm files", "Restore its newest dump"),

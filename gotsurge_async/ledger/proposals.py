@@ -149,7 +149,10 @@ class ProposalLimits(Struct, frozen=True, kw_only=True):
         """Raise UsageError if a request, with all before it, exceeds a limit of the day."""
         orders = sum(each.orders for each in (*before, summary))
         if self.orders is not None and summary.orders and orders > self.orders:
-            raise UsageError(f"this would make {orders} orders within 24 hours, but the limit is {self.orders}", "E613")
+            raise UsageError(
+                f"with this proposal, there would be {orders} orders in 24 hours, but the limit is {self.orders}",
+                "E613",
+            )
         if self.spend is None:
             return
         if summary.unpriced:
@@ -166,7 +169,9 @@ class ProposalLimits(Struct, frozen=True, kw_only=True):
             amounts = (Decimal(each.spend.get(currency, 0)) for each in (*before, summary))
             total = Money.of(sum(amounts, Decimal(0)), currency)
             if total.millicents > self.spend.millicents:
-                raise UsageError(f"this would make {total} within 24 hours, but the limit is {self.spend}", "E613")
+                raise UsageError(
+                    f"with this proposal, the spend of 24 hours would be {total}, but the limit is {self.spend}", "E613"
+                )
 
 
 class Proposals:

@@ -445,7 +445,7 @@ def _after_refusal(results: Results, choice: OnRefusedChunk) -> tuple[Results, l
     blamed = [result for row, result in enumerate(results) if row in rows]
     others = [result.order for row, result in enumerate(results) if row not in rows]
     if choice is OnRefusedChunk.HOLD:
-        which = "named other orders of the chunk" if blamed else "did not say which order of the chunk is to blame"
+        which = "named other orders of the chunk" if blamed else "did not say which order of the chunk it refused"
         held = copy(first.error)
         held.args = (f"{WITH_OTHERS} (GotSurge {which})",)
         held.with_others = True

@@ -407,9 +407,9 @@ class Push:
         await self._batches(Pages(_first(run, self.brakes.canary)), send, results)
         for result in results:
             if not isinstance(result, Created):
-                self._halt(LimitReached(f"the canary: order {result.order.key} was not created", "E603"))
+                self._halt(LimitReached(f"the canary (the first order, {result.order.key}) was not created", "E603"))
             elif not await self._is_there(sender, result.receipt.id, codec.decode_names(result.order.payload)):
-                why = f"the canary: order {result.order.key} was created, but cannot be read"
+                why = f"the canary (the first order, {result.order.key}) was created, but its task cannot be read"
                 self._halt(LimitReached(why, "E603"))
 
     async def _is_there(self, sender: ChunkSender, task_id: str, identity: Identity) -> bool:

@@ -121,7 +121,11 @@ class _Draft:
             self.result = Created(order=order, receipt=Receipt(id=self.task_id, current_status=status))
             return OrderOutcome(order.id, OrderState.CREATED, task_id=self.task_id, status=status)
         if not status.is_draft:
-            why = f"the task has an unknown status: {status}" if status else "the answer shows no status of the task"
+            why = (
+                f"the task has the status {status}, which this version does not know"
+                if status
+                else "the answer shows no status of the task"
+            )
             self.trouble = OutcomeUnknown(why, "E608", operation=PLATFORM_TASKS_GET.name)
             return None
         self.refused = False  # a draft still: the refusal was of this one, too

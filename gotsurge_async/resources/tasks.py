@@ -229,7 +229,7 @@ def _matched(
     if foreign:
         more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
         names = f"{', '.join(foreign[:_SHOWN])}{more}"
-        faults.append(f"task {names} matches no order" if len(foreign) == 1 else f"tasks {names} match no order")
+        faults.append(f"task {names} is left over" if len(foreign) == 1 else f"tasks {names} are left over")
     if unread:
         faults.append(f"{len(unread)} task{'' if len(unread) == 1 else 's'} cannot be read")
     for row, error in doubts.items():

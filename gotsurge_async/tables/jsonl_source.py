@@ -100,7 +100,7 @@ class JsonlSource(Source):
         try:
             return SourceRow(self.line, key, encode(order), original, fingerprint_of(order))
         except (InvalidData, ValueError, OverflowError) as error:
-            rule = str(error) if isinstance(error, InvalidData) else f"cannot be written as JSON: {error}"
+            rule = str(error) if isinstance(error, InvalidData) else f"cannot be written as JSON ({error})"
             self._wrong("", Coded(rule, code_of(error) or "E237"))
             return None
 

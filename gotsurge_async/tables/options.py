@@ -356,4 +356,4 @@ def _refuse_others(used: Iterable[Any], names: Sequence[str], where: str) -> Non
     for name in used:
         if name not in names:
             hint = did_you_mean(str(name), names)
-            raise ConfigError(f'{where}: "{name}" is not one of {", ".join(names)}{hint}', "E231")
+            raise ConfigError(f'{where}: "{name}" is not one of: {", ".join(names)}{hint}', "E231")

@@ -29,7 +29,7 @@ IN_DOUBT = "in_doubt"
 """The ``gs_status`` of an order that may exist already."""
 
 MAY_EXIST = (
-    "this order may already exist: settle it with gotsurge reconcile or gotsurge resolve before you push it again"
+    "this order may already exist: before you push it again, settle it with gotsurge reconcile or gotsurge resolve"
 )
 NOT_MENDED = "gs_error describes this row's fault: correct the row, then clear this cell"
 SHORTENED = (

@@ -158,7 +158,7 @@ async def test_two_pushes_that_change_one_order_leave_no_wrong_text(tmp_path: Pa
             assert await _texts(here, old, mine, other) == [changed, changed, created]
         else:  # which of the two was the last is not known here
             assert (done.replaced, done.left, done.unknown) == (0, 0, 1)
-            assert "another push was changing the task too" in why
+            assert "another push changed the task meanwhile" in why
             assert await _texts(here, old, mine, other) == [changed] * 3
             await change()
             assert await _texts(here, old, mine, other) == [changed, changed, created]

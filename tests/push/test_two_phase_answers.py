@@ -368,7 +368,7 @@ async def test_a_read_that_is_refused_is_tried_again_and_stops_no_push(tmp_path:
     [
         ("draft", "still a draft"),
         ("DRAFT", "still a draft"),
-        ("queued", "the task has an unknown status: queued"),
+        ("queued", "the task has the status queued, which this version does not know"),
         (None, "the answer shows no status of the task"),
     ],
 )

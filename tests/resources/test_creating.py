@@ -48,18 +48,18 @@ async def test_each_order_has_its_task(create: Callable[[GotSurge], Create], tas
     ("tasks", "done", "rows", "said"),
     [
         ([A], ["t-A"], (1,), "(B), no task in the answer is certainly for this order"),
-        ([A, FOREIGN], ["t-A"], (1,), "task t-X matches no order"),
-        ([FOREIGN, NAMELESS], [], (0, 1), "tasks t-X, t-1 match no order"),
-        ([NAMELESS], [], (0, 1), "task t-1 matches no order"),
-        ([A, B, FOREIGN], ["t-A", "t-B"], (), "task t-X matches no order"),
-        ([A, B, NAMELESS], ["t-A", "t-B"], (), "task t-1 matches no order"),
+        ([A, FOREIGN], ["t-A"], (1,), "task t-X is left over"),
+        ([FOREIGN, NAMELESS], [], (0, 1), "tasks t-X, t-1 are left over"),
+        ([NAMELESS], [], (0, 1), "task t-1 is left over"),
+        ([A, B, FOREIGN], ["t-A", "t-B"], (), "task t-X is left over"),
+        ([A, B, NAMELESS], ["t-A", "t-B"], (), "task t-1 is left over"),
         ([A, B, B], ["t-A", "t-B"], (), "t-B appears twice"),
         ([A, A], ["t-A"], (1,), "t-A appears twice"),
         ([NAMELESS, NAMELESS], [], (0, 1), "t-1 appears twice"),
         ([A, B, {"id": "t-C", "tracking_id": "B"}], ["t-A"], (1,), "more than one task for this order: t-B, t-C"),
         ([A, {"tracking_id": "B"}], ["t-A"], (1,), "1 task cannot be read"),
         ([A, B, "?"], ["t-A", "t-B"], (), "1 task cannot be read"),
-        ([{"id": "t-Y", "tracking_id": "A", "invoice_number": "I-B"}, B], ["t-B"], (0,), "task t-Y matches no order"),
+        ([{"id": "t-Y", "tracking_id": "A", "invoice_number": "I-B"}, B], ["t-B"], (0,), "task t-Y is left over"),
     ],
 )
 async def test_an_answer_that_does_not_fit_is_no_success(
@@ -83,7 +83,7 @@ async def test_an_answer_that_does_not_fit_is_no_success(
 async def test_a_single_order_never_gets_the_task_of_another() -> None:
     """One order, one task, another name: the order is in doubt. An order without names takes what came."""
     async with client([answer({"tasks": [FOREIGN]})] * 2) as (gs, _):
-        with pytest.raises(OutcomeUnknown, match=r"task t-X matches no order; for orders\[0\] \(A\), ") as caught:
+        with pytest.raises(OutcomeUnknown, match=r"task t-X is left over; for orders\[0\] \(A\), ") as caught:
             await gs.tasks.create([order("A")])
         assert caught.value.explain_code == "E404"
         assert (await gs.tasks.create([order(None)])).tasks[0].id == "t-X"
@@ -92,7 +92,7 @@ async def test_a_single_order_never_gets_the_task_of_another() -> None:
 async def test_of_many_faults_the_first_are_shown() -> None:
     """The message stays short; ``rows`` has all."""
     async with client([answer({"tasks": [FOREIGN | {"id": f"t-{number}"} for number in range(20)]})]) as (gs, _):
-        with pytest.raises(OutcomeUnknown, match=r"t-4 and 15 more match no order; .*; and 16 more") as caught:
+        with pytest.raises(OutcomeUnknown, match=r"t-4 and 15 more are left over; .*; and 16 more") as caught:
             await gs.tasks.create([order(f"T-{number}") for number in range(20)])
     assert caught.value.rows == tuple(range(20))
     assert len(str(caught.value)) < 1000

@@ -83,7 +83,7 @@ class _Check(Struct, frozen=True, kw_only=True):
                 reads = DueReads(self.gs, book, self.account, SystemClock(), age=self.read_age)
                 await reads.once(self.read_limit)
                 if reads.trouble is not None:
-                    say(f"not all was read: {reads.trouble}")
+                    say(f"not all tasks could be read: {reads.trouble}")
             now = SystemClock().now()
             alerts = [alert async for alert in alerts_in(book, now, self.limits, only=self.only)]
             if ledger is not None and self.only.vessel is None:
@@ -117,7 +117,7 @@ class _Check(Struct, frozen=True, kw_only=True):
         old = {alert.name for alert in alerts if alert.seen_at is not None and now - alert.seen_at > STALE}
         if old:
             were = number_of(len(old), "of these orders was", "of these orders were")
-            say(f"{were} not read for an hour: run gotsurge receive, or pass --read-rate")
+            say(f"{were} last read over an hour ago: run gotsurge receive, or pass --read-rate")
 
     def print_new(self, alerts: Sequence[Alert]) -> None:
         """Print the alerts that are new since the last check."""

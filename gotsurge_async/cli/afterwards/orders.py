@@ -179,7 +179,7 @@ async def _print_rows(orders: AsyncIterator[BookOrder], limit: int | None) -> No
     if terminal and limit is None and number == 100:
         say("… perhaps more: --limit says how many, --json and --csv list all")
     if old:
-        say(f"{old:,} of them were not read for an hour: `gotsurge watch RUN` or a receiver reads them")
+        say(f"{old:,} of them were last read over an hour ago: `gotsurge watch RUN` or a receiver reads them")
 
 
 def _row(record: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -188,8 +188,8 @@ def _show_accepted(ledger: Place, out: Path, accepted: Accepted, imported: Impor
     audit = commands_for("`gotsurge audit --repair`", str(ledger))
     say(f"orders that this copy shows as created may have been cancelled later: run {audit} to compare the tasks")
     say(
-        "runs whose result files were not read in may have sent more orders: a push therefore looks each new order up "
-        "before it sends it, or leaves it in doubt. To end this, run: "
+        "runs that are missing from this copy may have sent more orders. Therefore, a push first looks each new order "
+        "up at GotSurge, or leaves it in doubt. If you know that no run is missing, end this: "
         f"gotsurge ledger accept-older --nothing-was-lost --ledger {shlex.quote(str(ledger))}"
     )
 

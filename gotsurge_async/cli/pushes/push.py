@@ -382,7 +382,7 @@ class Pushing(Sending):
         if admission.created:
             orders = number_of(admission.created, "order was", "orders were")
             self.say(
-                f"{orders} sent by a run that the ledger has lost, found on the Task List, and recorded as created"
+                f"{orders} found on the Task List, sent by a run that this ledger lacks, and now recorded as created"
             )
         if admission.held_back:
             number = admission.held_back

@@ -213,8 +213,8 @@ async def resolve(
 
 def _unread(error: GotSurgeError) -> Failure:
     text = (
-        f"{error}\nthe tasks could not be read, so nothing was recorded. To record your decision without this check, add "
-        "--no-check"
+        f"{error}\nthe tasks could not be read, so nothing was recorded. To record your decision without this check, "
+        "add --no-check"
     )
     return Failure(text, exit_code_of(error), more={"explain": [error.explain_code, "E612"]})
 

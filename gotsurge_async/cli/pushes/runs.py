@@ -128,7 +128,9 @@ async def runs(ledger: Place | None, env: str | None, limit: int) -> None:
         submitted = await opened.waiting()
     for environment, (waits, stopped) in submitted.items():
         if env in (None, environment) and (waits or stopped):
-            orders = number_of(waits, "submitted order waits", "submitted orders wait")
+            orders = number_of(
+                waits, "submitted order has not been sent, and waits", "submitted orders have not been sent, and wait"
+            )
             beside = f"; {stopped:,} more are not sent: see their outcomes" if stopped else ""
             say(f"{environment}: {orders} for a desk{beside}")
     # At a terminal only what fits next to each other: status shows all of a run.

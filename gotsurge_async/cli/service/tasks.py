@@ -161,8 +161,8 @@ async def _begin_draft(place: Place, environment: str, task_id: str) -> None:
     if run_id is not None:
         raise Failure(
             Coded(
-                f"nothing was cancelled: an order in flight in run {run_id} may be going on with this draft; give the "
-                "command again when that has ended",
+                f"nothing was cancelled: run {run_id} may be using this draft for an order now; run the command again "
+                "when that run has ended",
                 "E521",
             ),
             Exit.HELD,

@@ -30,7 +30,7 @@ PATIENCE_SECONDS = 300.0
 INTERRUPTED = "interrupted"
 """The reason that the ledger stores for a run that a person has stopped."""
 _WORDS = {
-    Exit.INTERRUPTED: "stopping the workers: what is in flight is waited for; once more to leave them to it",
+    Exit.INTERRUPTED: "stopping the workers: waiting for their calls; to leave without waiting, stop once more",
     Exit.TERMINATED: "leaving the workers to it: they go on",
 }
 

@@ -251,7 +251,9 @@ class Interrupts:
         first = self.code is None
         self.code = self.code or code
         if first and self.on_stop is not None:
-            usual = "stopping: what is in flight is waited for; once more to abort and mark it as in doubt"
+            usual = (
+                "stopping: waiting for calls under way; to abort them, stop once more (their orders are then in doubt)"
+            )
             self._say(self.words.get(code, usual))
             self.on_stop()
         elif self._task is not None:

@@ -324,7 +324,7 @@ def _in_doubt(standing: Standing, number: int) -> Iterator[Step]:
             return
     if standing.settles_at:
         calls = verb(number, "its call", "their calls")
-        why += f", and {calls} may still take effect until {written_clock(standing.settles_at)}"
+        why += f"; {calls} may still take effect until {written_clock(standing.settles_at)}"
     if not standing.was_read and (standing.recorded or not direct):
         yield Step(why, _WHAT_BECAME.format(them=_them(number)), standing.command("reconcile", calls=True))
     if standing.was_read or direct:

@@ -155,7 +155,7 @@ class _Broadcast:
             for task in self._tasks:
                 if task.id in wrong:
                     self._failed[task.id] = PartlyDone(
-                        f"the task is broadcast, but its tracking id may be missing: {error}",
+                        f"the task was broadcast, but its tracking id may not have been set: {error}",
                         done=UpdatedTasks(updated_tasks=(task,)),
                         operation=self._endpoint.name,
                     )

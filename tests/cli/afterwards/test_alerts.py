@@ -68,12 +68,12 @@ def test_old_news_is_reported_to_be_old(shell: Shell) -> None:
     """What was not read for an hour may have gone on since."""
     shell.push("A", "B")
     fresh = shell.on_ledger("alerts", "--not-accepted", YEARS)
-    assert "not read for an hour" not in fresh.stderr
+    assert "last read over an hour ago" not in fresh.stderr
     with sqlite3.connect(shell.folder / "ledger.book.db") as database:
         database.execute("UPDATE book_orders SET seen_at = seen_at - 3700 * 1000000 WHERE tracking_id = 'A'")
     database.close()
     old = shell.on_ledger("alerts", "--not-accepted", YEARS)
-    assert (old.exit_code, "1 of these orders was not read for an hour" in old.stderr) == (1, True)
+    assert (old.exit_code, "1 of these orders was last read over an hour ago" in old.stderr) == (1, True)
 
 
 def test_it_reads_before_it_tells_if_asked(shell: Shell) -> None:
@@ -107,7 +107,7 @@ def test_what_could_not_be_read_is_reported(shell: Shell) -> None:
     shell.simulator.order_fault(Fault(operation="tasks.get", kind="status", status=400))
     done = shell.call("alerts", "--read-rate", "50", "--read-after", "0", "--not-accepted", YEARS)
     assert (done.exit_code, "A: Broadcasting" in done.stdout) == (1, True)
-    assert "not all was read: " in done.stderr
+    assert "not all tasks could be read: " in done.stderr
 
 
 @pytest.mark.slow

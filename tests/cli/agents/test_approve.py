@@ -229,7 +229,7 @@ async def test_it_is_sent_only_as_the_account_that_was_shown(office: Office, run
     made = await proposed(office)
     words = ("approve", made["proposal"], "--yes", made["digest"], "--ledger", office.folder / "ledger.db")
     other = await asyncio.to_thread(lambda: run(*words, **{variable: "of-somebody-else"}))
-    assert (other.exit_code, "was made for one account (the usual one" in other.stderr) == (2, True)
+    assert (other.exit_code, "is for another account (the usual one" in other.stderr) == (2, True)
     assert (made["account"] in other.stdout, "of-somebody-else" in other.output) == (True, False)
     assert office.calls == {}
     assert (await asyncio.to_thread(run, *words)).exit_code == 0

@@ -215,5 +215,5 @@ def test_what_waits_for_a_desk_is_reported(shell: Shell) -> None:
 
     assert "for a desk" not in shell.on_ledger("runs").stderr
     asyncio.run(submit())
-    assert shell.on_ledger("runs").stderr == "local: 2 submitted orders wait for a desk\n"
+    assert shell.on_ledger("runs").stderr == "local: 2 submitted orders have not been sent, and wait for a desk\n"
     assert "for a desk" not in shell.on_ledger("runs", "--env", "sandbox").stderr

@@ -142,7 +142,7 @@ async def test_a_broadcast_whose_tracking_id_fails_is_still_one() -> None:
     post = answer({"updated_tasks": ["t1"]})
     refuse = answer({"message": "taken"}, 409)
     async with client(lambda request: refuse if request.method == "PATCH" else post) as (gs, _):
-        with pytest.raises(PartlyDone, match="is broadcast, but its tracking id may be missing") as caught:
+        with pytest.raises(PartlyDone, match="was broadcast, but its tracking id may not have been set") as caught:
             await gs.platform.drafts.broadcast_with_tracking({"t1": "A"})
     assert [task.id for task in caught.value.done.updated_tasks] == ["t1"]
 
