@@ -203,7 +203,7 @@ async def test_the_revision_is_owed() -> None:
         task = await gs.platform.tasks.get("t")
         for call, reason in (
             (gs.platform.tasks.update("t", group_tag="x"), "give the task that you read, or version_rev"),
-            (gs.platform.tasks.update(task, group_tag="x"), "did not name the revision"),
+            (gs.platform.tasks.update(task, group_tag="x"), "this update needs version_rev"),
             (gs.platform.tasks.update("t", version_rev="0-a"), "at least one field"),
         ):
             with pytest.raises(UsageError, match=reason):

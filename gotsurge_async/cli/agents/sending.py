@@ -96,8 +96,8 @@ async def send_approved(ledger: Ledger, proposal: Proposal, by: str, *, again: b
     request, account = proposal.request, account_of(proposal.request.words)
     if account != request.account:
         why = (
-            f"nothing was sent: proposal {proposal.id} is for another account ({request.account}) than this command uses "
-            f"({account}): approve it with the environment variables and configuration of gotsurge mcp"
+            f"nothing was sent: proposal {proposal.id} is for another account ({request.account}) than this command "
+            f"uses ({account}): approve it with the environment variables and configuration of gotsurge mcp"
         )
         raise UsageError(why, "E614")
     for path, digest in request.inputs.values():

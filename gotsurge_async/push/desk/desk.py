@@ -365,9 +365,7 @@ class Desk:
         """Return the order that has a key, or refuse a new order, because too many wait."""
         if (known := await self._runs.known(key)) is not None:
             return known
-        raise NotSent(
-            f"{self._most_waiting} orders are already waiting to be sent: try again later", "E906", operation=OPERATION
-        )
+        raise NotSent(f"{self._most_waiting} orders wait to be sent: try again later", "E906", operation=OPERATION)
 
     def _forget(self, entry: Entry) -> None:
         del self._entries[entry.key]

@@ -254,7 +254,7 @@ def test_numbers_of_a_workbook_are_known() -> None:
 @pytest.mark.parametrize("sample", ["", "1", "12.34", "1.234.56", "1234,567", "abc"])
 def test_what_is_no_sample_of_a_number(sample: str) -> None:
     """The message says what to write."""
-    with pytest.raises(ValueError, match=r"write 1234\.56"):
+    with pytest.raises(ValueError, match=r"write the number 1234\.56"):
         number_style(sample)
 
 
