@@ -207,7 +207,7 @@ async def test_a_task_without_a_revision_is_left_with_its_reason(tmp_path: Path)
         async with run:
             done = await replace_changed(here.gs, run, concurrency=1)
             assert (done.replaced, done.left, done.unknown, done.stopped_by) == (0, 2, 0, None)
-            assert all("did not name the revision" in said for _, said in (await told(run)).values())
+            assert all("this update needs version_rev" in said for _, said in (await told(run)).values())
         run, _ = await again(here, *orders(2))
         async with run:
             assert {state for state, _ in (await told(run)).values()} == {OrderState.ALREADY_PUSHED}

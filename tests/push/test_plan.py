@@ -159,7 +159,7 @@ async def test_a_push_takes_the_file_of_its_plan_and_no_other(tmp_path: Path) ->
     (await make_plan(source(content), now=NOW)).save(path)
     async with place(tmp_path) as here:
         push = Push(here.gs, here.ledger)
-        with pytest.raises(UnusableSource, match="not the file of the plan") as caught:
+        with pytest.raises(UnusableSource, match="differs from the file of the plan") as caught:
             await push.load_source(check_plan(path, source(content + lines(numbered(4)[3:]))))
         assert "orders.jsonl" in str(caught.value.faults[0])
         assert await here.ledger.runs() == []

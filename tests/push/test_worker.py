@@ -32,7 +32,7 @@ NOBODY = "http://127.0.0.1:9/api/partnership/v1"
     ("lease", "claim_life", "pool", "told"),
     [
         (60, 60, 30, "give at least 101 s"),
-        (60, 90, 10, "wait 20 s"),
+        (60, 90, 10, "up to 20 s of waiting"),
         (10, 4, 5, "too short"),
         (1, 8, 0.1, "too short"),
     ],

@@ -331,7 +331,7 @@ class Pushing(Sending):
                     raise
                 except LedgerError as error:  # a run that was not loaded to its end cannot be resumed
                     what = "query" if options.source.query else "file" if options.file != STDIN else "input"
-                    error.add_note(f"nothing was sent: when the ledger can be used again, push the same {what} again")
+                    error.add_note(f"nothing was sent: when this is corrected, push the same {what} again")
                     raise
             about_run(run.id)
             push.brakes = await self._brakes(ledger, run, admission.pending)

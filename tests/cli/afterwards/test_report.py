@@ -85,7 +85,7 @@ def test_the_first_and_the_last_day_are_days(shell: Shell, day: str, zone: str) 
     out = shell.folder / "day.html"
     done = shell.on_ledger("report", "--day", day, "--timezone", zone, "--out", out)
     assert done.exit_code == 0, done.output
-    assert f"{day} in {zone}: no orders" in done.stderr
+    assert f"{day} ({zone}): no orders" in done.stderr
     assert f" {day[:4]}</h1>" in out.read_text()
 
 

@@ -138,7 +138,7 @@ async def test_a_sender_that_was_killed_is_followed_up(
 
     monkeypatch.setattr(sending, "run_command", killed)
     done = await approve(office, run, made["proposal"])
-    assert (done.exit_code, "was killed, or is still running" in done.stderr) == (3, True)
+    assert (done.exit_code, "was killed, or still runs" in done.stderr) == (3, True)
     assert (await office.ledger.proposals.get(made["proposal"])).state is ProposalState.SENDING
     repeated = await proposed(office)
     assert (repeated["state"], repeated["next"]) == ("sending", made["next"])  # the agent has what its person types

@@ -47,7 +47,7 @@ def test_a_template_is_written_where_it_is_wanted(run: Runner, tmp_path: Path) -
     """Its format is that of the file's ending; a file that is there stays unless --force says otherwise."""
     done = run("template", tmp_path / "orders.xlsx")
     assert done.exit_code == 0
-    assert "required are tracking_id, broadcast_preference" in done.stderr
+    assert "of which tracking_id, broadcast_preference, " in done.stderr
     assert (tmp_path / "orders.xlsx").read_bytes().startswith(b"PK")
     assert stat.S_IMODE((tmp_path / "orders.xlsx").stat().st_mode) == 0o600
     assert run("template", tmp_path / "orders.xlsx").exit_code == 2

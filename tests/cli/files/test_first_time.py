@@ -65,7 +65,7 @@ def test_a_new_map_is_accepted_once(real: Real, shell: Shell) -> None:
     """A job with a new map sends nothing and exits with 2; once accepted, it is sent without a word."""
     refused = real("push", table(3), *WORDS)
     assert refused.exit_code == 2
-    assert "the map m.toml is new: check with gotsurge push --dry-run" in refused.stderr
+    assert "the map m.toml is new: check what it reads (gotsurge push --dry-run)" in refused.stderr
     assert shell.simulator.audit()["calls"].get("tasks.create", 0) == 0
     assert real("push", table(3), *WORDS, "--accept-map").exit_code == 0
     assert real("push", table(4), *WORDS).exit_code == 0

@@ -39,7 +39,7 @@ def test_a_push_is_held_to_its_plan(shell: Shell) -> None:
     words = [*shell.place, *shell.ledger, "--out", shell.folder / "out", "--plan", output]
     write_orders(file, range(3))
     changed = shell.run("push", file, *words)
-    assert (changed.exit_code, "not the file of the plan" in changed.stderr) == (2, True)
+    assert (changed.exit_code, "differs from the file of the plan" in changed.stderr) == (2, True)
     assert shell.simulator.audit()["tasks"] == 0
     write_orders(file, range(2))
     assert shell.run("push", file, *words).exit_code == 0

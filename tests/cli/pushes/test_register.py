@@ -251,7 +251,7 @@ def test_a_damaged_register_stops_every_push(shell: Shell, register: Path, damag
         code, text = push(shell, range(9), ledger)
         assert code == 2
         assert str(register) in text
-        assert "move the file away" in text
+        assert "move the damaged register away" in text
     assert created(shell) == 3
     register.rename(register.with_suffix(".damaged"))
     assert push(shell, range(3), "a.db")[0] == 0
@@ -353,7 +353,7 @@ def test_a_ledger_that_was_deleted_is_missed_in_its_own_place(shell: Shell) -> N
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     code, text = push(shell, range(3), "a.db")
     assert (code, created(shell)) == (2, 3)
-    assert "Restore the other ledger, or its newest backup" in text
+    assert "This path had another ledger before: put that one, or its newest backup, back" in text
 
 
 # --- programs --------------------------------------------------------------------------------------------------------

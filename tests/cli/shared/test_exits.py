@@ -255,7 +255,7 @@ def test_a_disk_that_fills_while_a_file_is_loaded(shell: Shell, monkeypatch: pyt
     assert (done.exit_code, document["exit"], shell.simulator.audit()["tasks"]) == (2, 2, 0)
     disk, nothing = document["error"].splitlines()
     assert "the disk is full; free some space, then try again" in disk
-    assert nothing == "nothing was sent: when the ledger can be used again, push the same file again"
+    assert nothing == "nothing was sent: when this is corrected, push the same file again"
     done, document = shell.push(*keys)
     assert (done.exit_code, document["created"]) == (0, 2000)
     assert set(shell.simulator.audit()["by_tracking_id"].values()) == {1}

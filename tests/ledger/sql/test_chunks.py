@@ -211,7 +211,7 @@ def test_a_text_is_rewritten_alone(db: Database, compact: bool) -> None:
     [
         ("UPDATE chunks SET states = 'pq'", "table chunks, chunk 1: its states are invalid: 'pq'"),
         ("UPDATE chunks SET states = ''", "table chunks, chunk 1: its states are invalid: ''"),
-        ("UPDATE chunks SET states = 'ppp'", "table bodies, chunk 1: its orders do not have"),
+        ("UPDATE chunks SET states = 'ppp'", "table bodies, chunk 1: the number of its orders, or their sizes, differ"),
         ("UPDATE chunks SET updated_at = 'noon'", "table chunks, chunk 1: a number or a time is invalid"),
         ("UPDATE results SET ids = '[1]'", "table results, chunk 1, part 0: its task ids are not a list of text"),
         ("UPDATE results SET ids = 'TRK-1'", "table results, chunk 1, part 0: its task ids are not a list of text"),

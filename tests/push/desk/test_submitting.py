@@ -333,7 +333,7 @@ async def test_a_stopped_order_gives_way_to_another_one(tmp_path: Path) -> None:
         assert isinstance(await desk.create(order()), Refused)
         outcome = await desk.outcome("T-1")
         assert isinstance(outcome, Unprocessed)
-        assert "submit it again" in str(outcome.error)
+        assert "submit the order again" in str(outcome.error)
         await desk.submit(order())
         assert isinstance(await desk.outcome("T-1"), Created)
 
