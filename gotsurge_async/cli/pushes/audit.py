@@ -370,7 +370,7 @@ def _steps(report: Report, options: AuditOptions) -> list[Step]:
         why = number_of(number, *_FACTS[kind])
         them, first = verb(number, "it", "them"), verb(number, "the", "the first")
         if kind in REPAIRABLE:
-            when, more = f"To free {verb(number, "the order's key", "the orders' keys")}", ""
+            when, more = verb(number, "To free the order's key", "To free the orders' keys"), ""
             if kind is Kind.ALIVE:
                 when = f"To record {them} as created"
             elif kind is Kind.VANISHED and run_id in doubtful:
