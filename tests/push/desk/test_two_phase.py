@@ -7,22 +7,24 @@ from typing import Any
 import msgspec
 import pytest
 
-from gotsurge_async import Created, Unprocessed
-from gotsurge_async.bulk import Mode
-from gotsurge_async.ledger import LedgerBusy
+from gotsurge_async import Created, InDoubt, Unprocessed
+from gotsurge_async.bulk import Mode, OrderState
+from gotsurge_async.ledger import LedgerBusy, LedgerError, LedgerUnusable
 from gotsurge_async.ledger.sql import joining, marks
+from gotsurge_async.push.chunks import BUSY_TRIES
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import NothingSent, Request, Response
-from tests.support.desks import desk_of, once_so, waiting
+from tests.support.desks import desk_of, once_so, states, waiting
 from tests.support.orders import answer, order
 
 
 class Platform:
-    """Creates drafts, broadcasts them, and lets them be read."""
+    """Creates drafts, broadcasts them, and lets them be read; ``repeats``: a task that its answers name falsely."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, dict[str, Any]] = {}
         self.is_down = False
+        self.repeats = ""
 
     @property
     def live(self) -> list[str]:
@@ -31,6 +33,8 @@ class Platform:
 
     def create(self, orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Create drafts, and return the tasks that the answer names."""
+        if self.repeats:
+            return [{"id": self.repeats, "tracking_id": order["tracking_id"]} for order in orders]
         names = [f"task-{len(self.tasks) + number}" for number, _ in enumerate(orders, 1)]
         new = [
             {"id": name, "tracking_id": order["tracking_id"], "current_status": "draft"}
@@ -78,6 +82,19 @@ def be_busy(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     return free
 
 
+def fail_from(monkeypatch: pytest.MonkeyPatch, number: int, kind: type[LedgerError]) -> None:
+    """Have the ledger fail at a record of an answer, by its number; if it is busy, at all the tries of it."""
+    whole, count = marks.record, [0]
+
+    def record(*words: Any) -> Any:
+        count[0] += 1
+        if count[0] == number or (kind is LedgerBusy and number < count[0] <= number + BUSY_TRIES + 1):
+            raise kind("fails")
+        return whole(*words)
+
+    monkeypatch.setattr(marks, "record", record)
+
+
 async def _set(event: asyncio.Event) -> None:
     event.set()
 
@@ -103,3 +120,25 @@ async def test_a_submitted_order_whose_draft_a_busy_ledger_did_not_record_is_sen
         await once_so(clock, lambda: heard)
     assert (heard, service.live) == ([Created], ["T-1"])
     assert await waiting(tmp_path) == (0, 0)
+
+
+@pytest.mark.parametrize("writes", [1, 2, 3], ids=["at the answer", "at the answer alone", "at the doubt"])
+@pytest.mark.parametrize("kind", [LedgerUnusable, LedgerBusy])
+async def test_an_order_whose_answer_names_another_s_task_is_not_drafted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[LedgerError], writes: int
+) -> None:
+    """The ledger fails when it is to record the answer, or the doubt: the order is in doubt all the same."""
+    clock, service = ManualClock(), Platform()
+    async with desk_of(tmp_path, service, clock=clock, mode=Mode.TWO_PHASE) as desk:
+        assert isinstance(await desk.create(order("T-1")), Created)
+        service.repeats = "task-1"
+        fail_from(monkeypatch, writes, kind)
+        outcome = await desk.create(order("T-2"))
+        assert isinstance(outcome, InDoubt)
+        service.repeats = ""
+        asking = asyncio.create_task(desk.outcome("T-2"))
+        await once_so(clock, asking.done)
+        assert isinstance(await asking, InDoubt)
+        assert isinstance(await desk.create(order("T-2")), InDoubt)
+        assert (await states(desk))["T-2"] == [OrderState.IN_DOUBT]
+    assert service.live == ["T-1"]
