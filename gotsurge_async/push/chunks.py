@@ -145,7 +145,7 @@ class ChunkSender(ABC):
         stopping: set when nothing more may be sent: an order that was not processed, and waits for another try,
             stays pending then.
         lost_drafts: keys of orders for which a draft may exist that is not recorded; none in direct mode.
-        taken: ids of orders in doubt whose answer named another order's task.
+        taken: ids of orders whose answer named a task that is another order's, or may be.
         withdraws: whether, in direct mode, the write that ends the claim of an order that was not processed also
             withdraws the order: its caller hears that it was not sent, so no later write may be needed for that.
         unrecorded: answers that came, and that the ledger failed to record, by the order's id.
@@ -229,6 +229,10 @@ class ChunkSender(ABC):
     def new_claim(self) -> Claim:
         """Make a claim. Its life begins before it is written: a process may be frozen right after the write."""
         return Claim(self.run, self.session.clock, self.claim_life)
+
+    def names_known_task(self, result: OrderResult[PendingOrder]) -> bool:
+        """Whether an answer names a task that is recorded already; perhaps for this order."""
+        return isinstance(result, Created) and self.run.knows_task(result.receipt.id)
 
     async def read(self, task_id: str) -> "Task":
         """Read a task of the run; CallError or SignInNeeded if that fails."""
@@ -332,6 +336,9 @@ class ChunkSender(ABC):
             self.taken.add(doubt.order.id)
             await self._record_doubts([doubt])
             return [doubt]
+        except LedgerBusy:  # nothing was recorded, so a task that is known may be another order's
+            self.taken.update(result.order.id for result in results if self.names_known_task(result))
+            raise
         if lost:
             await self._record_lost(lost)
         if unprocessed:

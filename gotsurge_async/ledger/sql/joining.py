@@ -321,10 +321,12 @@ def settle(db: Database, run: Held, outcome: OrderOutcome, now: int) -> None:
 
 
 def _has(db: Database, run: Held, outcome: OrderOutcome) -> bool:
-    """Whether an outcome is recorded. A task that was created, and recorded, may be cancelled by now."""
+    """Whether an outcome is recorded. A recorded draft may be broadcast by now, and a created task cancelled."""
     for chunk, (place,) in marks.chunks_in(db, run, [outcome.id]):
         state, task = chunk.state(place), outcome.task_id
-        return state is outcome.state if task is None else chunk.task(place) == task and state in _TAKEN
+        if task is None:
+            return state is outcome.state
+        return chunk.task(place) == task and (state in _TAKEN or outcome.state is OrderState.DRAFTED)
     return False
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import attrs
 
-from gotsurge_async.ledger import IllegalTransition, Ledger, LedgerError, OrderOutcome, OrderState, TaskTaken
+from gotsurge_async.ledger import IllegalTransition, Ledger, LedgerError, OrderOutcome, OrderState, Run, TaskTaken
 from gotsurge_async.push.desk.run import DeskRun
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -24,7 +24,11 @@ class _OfRun:
 
 
 class Answers:
-    """Known outcomes of orders that the ledger shows as in flight or in doubt: created, refused, or withdrawn."""
+    """Known outcomes of orders that the ledger shows as in flight or in doubt: created, refused, or withdrawn.
+
+    In two-phase mode, drafts whose task was recorded already: unless it is found to be the order's own, the order is in
+    doubt, and not drafted again.
+    """
 
     def __init__(self) -> None:
         self._of: dict[str, _OfRun] = {}
@@ -36,7 +40,17 @@ class Answers:
     @property
     def tasks(self) -> dict[str, str]:
         """The tasks that are not recorded, by key."""
-        return {key: outcome.task_id for key, outcome in self._all() if outcome.task_id is not None}
+        created = [(key, outcome) for key, outcome in self._all() if outcome.state is OrderState.CREATED]
+        return {key: outcome.task_id for key, outcome in created if outcome.task_id is not None}
+
+    @property
+    def drafts(self) -> set[str]:
+        """The keys of orders whose drafts are not recorded."""
+        return {key for key, outcome in self._all() if outcome.state is OrderState.DRAFTED}
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether an answer for a run is not recorded, or the run is to be recovered."""
+        return run_id in self._of
 
     def any_of(self, keys: Iterable[str]) -> bool:
         """Whether the outcome of an order with one of some keys is not recorded."""
@@ -62,7 +76,7 @@ class Answers:
                         of_run.ledger, of_run.epoch = ledger, run.epoch
                         for key, outcome in [*of_run.outcomes.items()]:  # each alone: others may be settled meanwhile
                             with _warning_if_settled(key, outcome):
-                                await run.settle_claimed(of_run.current.run, outcome)
+                                await _settle(run, of_run.current.run, outcome)
                             del of_run.outcomes[key]
                         if not of_run.current.sending:  # else a call's answer would come too late for its claim
                             await run.recover()
@@ -82,7 +96,19 @@ class Answers:
             yield from of_run.outcomes.items()
 
 
+async def _settle(run: Run, earlier: Run, outcome: OrderOutcome) -> None:
+    """Record an outcome; if its task is another order's, the order is in doubt, and in no mode sent again."""
+    try:
+        await run.settle_claimed(earlier, outcome)
+    except TaskTaken as taken:
+        why = f"the answer names a task that already belongs to another order: {taken.words}"
+        await run.settle_claimed(earlier, OrderOutcome(outcome.id, OrderState.IN_DOUBT, error=why))
+        raise
+
+
 def _described(key: str, outcome: OrderOutcome) -> str:
+    if outcome.state is OrderState.DRAFTED:
+        return f"an answer names the draft {outcome.task_id} for the order {key}"
     if outcome.task_id is not None:
         return f"GotSurge has the order {key} as task {outcome.task_id}"
     return f"the order {key} was {'refused' if outcome.state is OrderState.REFUSED else 'not sent'}"

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gotsurge_async.after.reconcile import Reconciler
-from gotsurge_async.calls.create import Created, InDoubt, Unprocessed
+from gotsurge_async.calls.create import InDoubt, Unprocessed
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, GotSurgeError, NotSent, SignInNeeded
 from gotsurge_async.ledger import (
@@ -138,6 +138,9 @@ class DeskRuns:
     async def _send(self, current: DeskRun, entries: Sequence[Entry]) -> None:
         if self.answers.any_of(entry.key for entry in entries):  # else the ledger would put these orders in doubt
             await self.answers.record(self.ledger)
+            for entry in entries:
+                if entry.key in self.answers.drafts:  # else another draft would be created
+                    entry.end_in_doubt("the ledger could not record an answer for the order yet")
         claim = current.sender.new_claim()
         fresh: dict[int, Entry] = {}
         orders: list[PendingOrder] = []
@@ -255,20 +258,18 @@ class DeskRuns:
             self.answers.leave(current)
         for number in current.sender.unrecorded.keys() & own.keys():
             result = current.sender.unrecorded.pop(number)
-            if isinstance(result, InDoubt) or current.run.info.mode is not Mode.DIRECT:
-                continue  # a draft calls no driver
-            if isinstance(result, Created) and current.run.knows_task(result.receipt.id):
-                continue
-            entry = own.pop(number)
+            is_direct = current.run.info.mode is Mode.DIRECT
+            if isinstance(result, InDoubt) or current.sender.names_known_task(result) is is_direct:
+                continue  # in doubt, or a draft that calls no driver, unless it is another order's
+            entry = own[number]
             current.lost = True  # else no process could hold it to record them
             self.answers.keep(current, entry.key, current.sender.outcome_of(result))
-            entry.end(with_order(result, entry.order))
+            if is_direct:
+                del own[number]
+                entry.end(with_order(result, entry.order))
 
     async def _withdraw(self, current: DeskRun, own: dict[int, Entry], unsent: dict[int, GotSurgeError]) -> None:
-        """Withdraw orders that were not sent from the ledger, which frees their keys: else a later run would send them.
-
-        Orders that the ledger did not withdraw end in doubt.
-        """
+        """Withdraw orders that were not sent, so that no later run sends them; those that stay end in doubt."""
         if not unsent:
             return
         withdrawn: set[int] = set()
@@ -449,7 +450,7 @@ class DeskRuns:
             info
             for info in await self.ledger.unfinished()
             if info.options.get(DESK) and info.options.get("account", "") == self.account
-            if info.environment == self.environment
+            if info.environment == self.environment and not self.answers.has_run(info.id)
         ]
         # Whoever asks for one of their orders waits until it is settled.
         self.refused = await resume_left(self.ledger, left, self._new_push, self._present_mode, self._reading)

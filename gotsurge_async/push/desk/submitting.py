@@ -253,9 +253,13 @@ class Sender:
             self._failures = 0
         if isinstance(outcome, InDoubt):
             waiting, recorded = await orders.standing(order.key)
-            own = waiting is None or waiting.claimed or waiting.stopped > 0
-            if not own and (recorded is None or recorded.row.state is not OrderState.IN_DOUBT):
-                return False  # of another order with this key, whose cancel may act, or which another process sends
+            if waiting is None or waiting.number != order.number:
+                return False  # another desk has reported it
+            if not (waiting.claimed or waiting.stopped):
+                if recorded is None or recorded.row.state is not OrderState.IN_DOUBT:
+                    return False  # of another order with this key, whose cancel may act, or which another process sends
+            elif not isinstance(_outcome_of(order.key, waiting, recorded, self._runs.refused), InDoubt):
+                return False  # the ledger failed: it shows another outcome, or a run that will send the order
         if order.number not in self._reported:  # before the note: after a crash, another process reports it again
             self._reported.add(order.number)
             self._report(order.key, outcome)

@@ -442,9 +442,10 @@ async def test_what_a_stopped_push_took_over_is_sent_by_the_desk(
     monkeypatch.setattr(SubmittedOrders, "put_off", lambda *call: _noted(put_off, call))
     service, clock = Service(), ManualClock(datetime.now(UTC) + timedelta(minutes=5))
     async with desk_of(tmp_path, service, clock=clock) as desk:
-        await once_so(clock, lambda: service.sent)
-        assert isinstance(await desk.outcome("T-1"), Created)
-    assert (service.sent, put_off) == (["T-1"], [])
+        asking = asyncio.create_task(desk.outcome("T-1"))
+        await Threads().pass_time(clock, asking, step=1)
+        assert (service.sent, put_off) == (["T-1"], [])
+        assert isinstance(await asking, Created)
     assert await waiting(tmp_path) == (0, 0)
 
 

@@ -1,0 +1,144 @@
+"""Desks in two-phase mode whose ledger cannot be written just when an answer comes."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from gotsurge_async import Created, InDoubt, Unprocessed
+from gotsurge_async.bulk import Mode, OrderState
+from gotsurge_async.ledger import LedgerBusy, LedgerError, LedgerUnusable
+from gotsurge_async.ledger.sql import joining, marks
+from gotsurge_async.push.chunks import BUSY_TRIES
+from gotsurge_async.testing import ManualClock
+from gotsurge_async.transports.base import NothingSent, Request, Response
+from tests.support.desks import desk_of, once_so, states, waiting
+from tests.support.orders import answer, order
+
+
+class Platform:
+    """Creates drafts, broadcasts them, and lets them be read; ``repeats``: a task that its answers name falsely."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[str, dict[str, Any]] = {}
+        self.is_down = False
+        self.repeats = ""
+
+    @property
+    def live(self) -> list[str]:
+        """The tracking ids of tasks that drivers see, in the order in which they were created."""
+        return [task["tracking_id"] for task in self.tasks.values() if task["current_status"] == "broadcasting"]
+
+    def create(self, orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Create drafts, and return the tasks that the answer names."""
+        if self.repeats:
+            return [{"id": self.repeats, "tracking_id": order["tracking_id"]} for order in orders]
+        names = [f"task-{len(self.tasks) + number}" for number, _ in enumerate(orders, 1)]
+        new = [
+            {"id": name, "tracking_id": order["tracking_id"], "current_status": "draft"}
+            for name, order in zip(names, orders, strict=True)
+        ]
+        self.tasks.update(zip(names, new, strict=True))
+        return new
+
+    def __call__(self, request: Request) -> Response:
+        if self.is_down:
+            raise NothingSent("no connection")
+        body = msgspec.json.decode(request.body or b"{}")
+        if request.method == "GET":
+            return answer(self.tasks[request.url.rpartition("/")[2]])
+        if request.url.endswith("/drafts"):
+            return answer({"tasks": self.create(body["tasks"])})
+        for name in body["task_ids"]:
+            self.tasks[name]["current_status"] = "broadcasting"
+        return answer({"updated_tasks": [self.tasks[name] for name in body["task_ids"]]})
+
+
+def be_busy(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Have the ledger refuse to record answers and to release claims, until an order is withdrawn; that sets the event.
+
+    The order is not withdrawn, because its claim was not released.
+    """
+    free, record, release, withdraw = asyncio.Event(), marks.record, marks.release, joining.withdraw
+    loop = asyncio.get_running_loop()
+
+    def refused(whole: Any) -> Any:
+        def write(*words: Any) -> Any:
+            if not free.is_set():
+                raise LedgerBusy("is locked")
+            return whole(*words)
+
+        return write
+
+    def free_at_last(*words: Any) -> Any:
+        asyncio.run_coroutine_threadsafe(_set(free), loop).result()
+        return withdraw(*words)
+
+    monkeypatch.setattr(marks, "record", refused(record))
+    monkeypatch.setattr(marks, "release", refused(release))
+    monkeypatch.setattr(joining, "withdraw", free_at_last)
+    return free
+
+
+def fail_from(monkeypatch: pytest.MonkeyPatch, number: int, kind: type[LedgerError]) -> None:
+    """Have the ledger fail at a record of an answer, by its number; if it is busy, at all the tries of it."""
+    whole, count = marks.record, [0]
+
+    def record(*words: Any) -> Any:
+        count[0] += 1
+        if count[0] == number or (kind is LedgerBusy and number < count[0] <= number + BUSY_TRIES + 1):
+            raise kind("fails")
+        return whole(*words)
+
+    monkeypatch.setattr(marks, "record", record)
+
+
+async def _set(event: asyncio.Event) -> None:
+    event.set()
+
+
+async def test_a_submitted_order_whose_draft_a_busy_ledger_did_not_record_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no outcome yet, so it is neither reported nor forgotten: also when a caller then creates it in vain."""
+    clock, service, heard = ManualClock(), Platform(), list[type]()
+    async with desk_of(
+        tmp_path, service, clock=clock, mode=Mode.TWO_PHASE, on_outcome=lambda _, outcome: heard.append(type(outcome))
+    ) as desk:
+        free = be_busy(monkeypatch)
+        await desk.submit(order())
+        await free.wait()
+        await asyncio.gather(*(entry.known() for entry in [*desk._entries.values()]))
+        service.is_down = True
+        assert isinstance(await desk.create(order()), Unprocessed)
+        service.is_down = False
+        asking = asyncio.create_task(desk.outcome("T-1"))
+        await once_so(clock, asking.done)
+        assert isinstance(await asking, Created)
+        await once_so(clock, lambda: heard)
+    assert (heard, service.live) == ([Created], ["T-1"])
+    assert await waiting(tmp_path) == (0, 0)
+
+
+@pytest.mark.parametrize("writes", [1, 2, 3], ids=["at the answer", "at the answer alone", "at the doubt"])
+@pytest.mark.parametrize("kind", [LedgerUnusable, LedgerBusy])
+async def test_an_order_whose_answer_names_another_s_task_is_not_drafted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[LedgerError], writes: int
+) -> None:
+    """The ledger fails when it is to record the answer, or the doubt: the order is in doubt all the same."""
+    clock, service = ManualClock(), Platform()
+    async with desk_of(tmp_path, service, clock=clock, mode=Mode.TWO_PHASE) as desk:
+        assert isinstance(await desk.create(order("T-1")), Created)
+        service.repeats = "task-1"
+        fail_from(monkeypatch, writes, kind)
+        outcome = await desk.create(order("T-2"))
+        assert isinstance(outcome, InDoubt)
+        service.repeats = ""
+        asking = asyncio.create_task(desk.outcome("T-2"))
+        await once_so(clock, asking.done)
+        assert isinstance(await asking, InDoubt)
+        assert isinstance(await desk.create(order("T-2")), InDoubt)
+        assert (await states(desk))["T-2"] == [OrderState.IN_DOUBT]
+    assert service.live == ["T-1"]
