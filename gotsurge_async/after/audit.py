@@ -48,7 +48,7 @@ from gotsurge_async.ledger import (
     RunInfo,
     RunState,
 )
-from gotsurge_async.ledger.sql.runs import account_of
+from gotsurge_async.ledger.sql.runs import account_of, refuse_other_server, server_of_run
 from gotsurge_async.models.times import written
 from gotsurge_async.models.words import folded
 
@@ -187,8 +187,13 @@ class Audit:
         """Compare the recorded tasks of some runs, all made by one account, with GotSurge.
 
         A failure ends the reading, and is in `error`; the limit of reads ends it, too. `incomplete` has the reason.
+
+        Raises:
+            OtherServer: a run belongs to another server than the client's.
         """
         runs = [run for run in runs if run.archived_in is None]
+        for run in runs:
+            refuse_other_server(run, gs.environment.api_base)
         suspects: list[RunInfo] = []
         try:
             listed = await self._read_list(gs, account)
@@ -223,9 +228,11 @@ class Audit:
             findings: findings of this run, each of a kind in `REPAIRABLE`.
 
         Raises:
+            OtherServer: the run belongs to another server than the client's.
             RunHeld: another process has the run.
             CallError: a task could not be read; nothing was changed.
         """
+        refuse_other_server(run, gs.environment.api_base)
         wanted = {finding.order for finding in findings if finding.kind in REPAIRABLE}
         async with await self.ledger.hold(run.id) as held:
             await held.recover()
@@ -311,7 +318,7 @@ class Audit:
 
     async def _is_gone(self, gs: "GotSurge", run: RunInfo, owner: Recorded, *, limited: bool) -> bool:
         """Whether the task of a created order, of the same account, vanished."""
-        place = [(each.mode, account_of(each), each.options.get("api_base")) for each in (owner.run, run)]
+        place = [(each.mode, account_of(each), server_of_run(each)) for each in (owner.run, run)]
         is_ours = place[0] == place[1]
         if not (is_ours and owner.row.state is OrderState.CREATED and owner.row.task_id):
             return False

@@ -43,6 +43,7 @@ from gotsurge_async.ledger import (
 )
 from gotsurge_async.ledger.errors import open_words
 from gotsurge_async.ledger.sql.admission import Evidence
+from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.ledger.upkeep.older_copy import LOST, TAKEN_BACK
 from gotsurge_async.models.tasks import ENDED_EARLY, TaskStatus
 from gotsurge_async.tables.checks.words import number_of
@@ -131,10 +132,12 @@ class Reconciler:
             task_list: read the Task List, too, for orders whose recorded tasks prove nothing.
 
         Raises:
+            OtherServer: the run belongs to another server than the client's.
             RunHeld: another process has the run.
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
             CallError: the account's token is no longer taken.
         """
+        refuse_other_server(await self.ledger.run(run_id), self.gs.environment.api_base)
         async with await self.ledger.hold(run_id) as run, _cleared_up(run):
             rows = {row.id: row async for row in run.rows(DOUBTFUL)}
             read_at = self.ledger.now()
@@ -158,9 +161,11 @@ class Reconciler:
             read_at: when the reading began, by the ledger's clock.
 
         Raises:
+            OtherServer: the run belongs to another server than the client's.
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
         """
         info = await self.ledger.run(run_id)
+        refuse_other_server(info, self.gs.environment.api_base)
         if not await self._named(self.ledger.rows(run_id, DOUBTFUL), tasks):
             return Reconciled(run=run_id)
         try:

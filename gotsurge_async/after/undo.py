@@ -35,6 +35,7 @@ from gotsurge_async.ledger import (
     Remark,
     Run,
 )
+from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.models.answers import Task
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.push.chunks import CLAIM_LIFE
@@ -142,7 +143,7 @@ class Undo:
             drafts: cancel also its drafts that were never broadcast; their orders are cancelled with them.
 
         Raises:
-            UsageError: no reason, or a key that the run does not have.
+            UsageError: no reason, a key that the run does not have, or a run of another server (OtherServer).
             EndpointsAssumed: this client cancels nothing on a path that is a guess; nothing was sent.
             RunHeld: another process has the run.
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
@@ -150,6 +151,7 @@ class Undo:
         if not reason.strip():
             raise UsageError("give a reason: GotSurge cancels no order without one", "E414")
         self.gs.session.require(TASKS_CANCEL)  # before an order is put in doubt for a cancel that cannot leave
+        refuse_other_server(await self.ledger.run(run_id), self.gs.environment.api_base)
         async with await self.ledger.hold(run_id) as run:
             run.settle_after(self.gs.limits.settle)
             await run.recover()
@@ -170,10 +172,12 @@ class Undo:
         """Record that an unused draft of a run was cancelled, if a read of it shows this.
 
         Raises:
+            OtherServer: the run belongs to another server than the client's.
             RunHeld: another process has the run.
             CallError: the draft could not be read.
             LedgerError: the ledger fails.
         """
+        refuse_other_server(await self.ledger.run(run_id), self.gs.environment.api_base)
         async with await self.ledger.hold(run_id) as run:
             if (await task_reader(self.gs, run.info.mode)(task_id)).current_status == TaskStatus.CANCELLED:
                 orders = [row.id async for row in run.rows((OrderState.REFUSED,)) if row.task_id == task_id]

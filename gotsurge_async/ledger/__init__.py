@@ -16,6 +16,7 @@ from gotsurge_async.ledger.errors import LedgerUnsure as LedgerUnsure
 from gotsurge_async.ledger.errors import LedgerUnusable as LedgerUnusable
 from gotsurge_async.ledger.errors import NoSuchRun as NoSuchRun
 from gotsurge_async.ledger.errors import OrdersThere as OrdersThere
+from gotsurge_async.ledger.errors import OtherServer as OtherServer
 from gotsurge_async.ledger.errors import RegisterUnusable as RegisterUnusable
 from gotsurge_async.ledger.errors import RunHeld as RunHeld
 from gotsurge_async.ledger.errors import RunLost as RunLost

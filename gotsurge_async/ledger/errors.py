@@ -18,9 +18,10 @@
         └── IllegalTransition      the state of an order does not allow the change that was requested
             └── StillOpen          what was sent for it, and not answered, may still act
     UsageError
-    └── SecondLedger               another ledger of this machine has pushed to the account; nothing was sent
-        ├── SameFile               another ledger has a run of the very same orders; nothing was sent
-        └── OrdersThere            the Task List has tasks of a new ledger's orders; nothing was sent
+    ├── SecondLedger               another ledger of this machine has pushed to the account; nothing was sent
+    │   ├── SameFile               another ledger has a run of the very same orders; nothing was sent
+    │   └── OrdersThere            the Task List has tasks of a new ledger's orders; nothing was sent
+    └── OtherServer                a run belongs to another server than the client's; nothing was sent
 """
 
 from collections.abc import Iterator, Sequence
@@ -159,6 +160,10 @@ class SameFile(SecondLedger, code="E536"):
 
 class OrdersThere(SecondLedger, code="E538"):
     """The Task List has tasks of a new ledger's orders: `new_ledger` does not help; nothing was admitted or sent."""
+
+
+class OtherServer(UsageError, code="E527"):
+    """A run, or the order that has a key, belongs to another server than the client's; nothing was sent or changed."""
 
 
 class LedgerBusy(LedgerError, code="E508"):

@@ -15,7 +15,7 @@ from gotsurge_async.calls.create import Unprocessed, stops_all
 from gotsurge_async.cli.pushes.undo import take_back
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform, takes_target
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse
-from gotsurge_async.cli.shared.ledger import OtherServer, find_ledger, ledger_option, new_ledger_option
+from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, new_ledger_option, refuse_run_elsewhere
 from gotsurge_async.cli.shared.options import amount, json_option, option
 from gotsurge_async.cli.shared.outcomes import Results, takes_orders
 from gotsurge_async.cli.shared.output import (
@@ -31,7 +31,7 @@ from gotsurge_async.cli.shared.output import (
 from gotsurge_async.client import GotSurge
 from gotsurge_async.database import Place
 from gotsurge_async.errors import CallError, Coded, SignInNeeded, code_of
-from gotsurge_async.ledger import Ledger, LedgerError, Mode, RunHeld, RunInfo
+from gotsurge_async.ledger import Ledger, LedgerError, Mode, OtherServer, RunHeld, RunInfo
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.models.answers import Task
 from gotsurge_async.models.base import fields_of, is_model
@@ -124,7 +124,7 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
     """
     if not yes and at_a_terminal() and not confirmed(f"Cancel task {task_id} ({target.environment})?"):
         raise Failure(Coded("nothing was cancelled", "E112"), Exit.USAGE)
-    place, info = find_ledger(ledger, target), None
+    place, known, info = find_ledger(ledger, target), None, None
     try:
         known, info = loops.run(_known_of(place, target, task_id))
         if known is not None:
@@ -132,8 +132,12 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
             say(f"task {task_id} is order {key} of run {run_id}")
             own = {"keys": (key,), "drafts": False, "reason": reason, "concurrency": None}
             return take_back(run_id=run_id, target=target, place=place, **own)
+        if info is not None:
+            refuse_run_elsewhere(info, target)
     except OtherServer as error:  # a task that is at this one, too, is cancelled all the same
-        say(f"the ledger cannot record this cancel, and will still show the order as created: {error}")
+        info = None
+        shows = "" if known is None else ", and will still show the order as created"
+        say(f"the ledger cannot record this cancel{shows}: {error}")
     except (RunHeld, LedgerError) as error:
         say(f"the ledger cannot record this cancel now, and will still show the order as created: {error}")
         say(f"to record the cancel later, run: gotsurge audit --env {target.environment} --repair")

@@ -396,7 +396,7 @@ def decide(
         (their_run, theirs, at), state = owner, owner.state
         lost = max(0, theirs.lost_drafts(at) - unused.get((theirs.run, each.key), 0))
         changed[mine.id] = mine
-        both, is_ours = run.mode is their_run.mode is Mode.TWO_PHASE, run.account == runs.account_of(their_run)
+        both, is_ours = run.mode is their_run.mode is Mode.TWO_PHASE, runs.is_ours(run, their_run)
         if both and is_ours and state in WITH_DRAFT and owner.task_id is not None and each.surely_same:
             # The very same order: it continues with its draft. One that differs in anything is another one.
             goes_on = OrderState.DRAFTED if state is OrderState.DRAFTED else OrderState.BROADCASTING
@@ -406,7 +406,7 @@ def decide(
             mine.claimed_at = theirs.claimed_at
             mine.open_until = max(mine.open_until or 0, theirs.open_until or 0) or None
         elif state in WAITING or (decided.not_sent_before and state is OrderState.IN_DOUBT and each.was_held_back):
-            # The draft of another account stays an unused one of its own run: only that account can cancel it.
+            # The draft of another account or server stays an unused one of its own run, which alone can cancel it.
             with_draft = state is OrderState.DRAFTING or (state is OrderState.DRAFTED and is_ours)
             mine.note(place, lost_drafts=lost + with_draft)
             if state is OrderState.DRAFTED and at in theirs.tasks:
