@@ -39,6 +39,7 @@ from gotsurge_async.ledger import (
     Run,
     RunHeld,
     RunInfo,
+    TaskCancelling,
     TaskTaken,
 )
 from gotsurge_async.ledger.errors import open_words
@@ -266,9 +267,10 @@ async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusi
         if outcome.id in refused:
             del holds[outcome.id]
         if outcome.id in refused and outcome.id in doubtful:
-            taken = isinstance(refused[outcome.id], TaskTaken)
+            error = refused[outcome.id]
+            taken = isinstance(error, TaskTaken) and not isinstance(error, TaskCancelling)
             recorded = f"its task {outcome.task_id} is recorded for another order"
-            reason = recorded if taken else refused[outcome.id].words
+            reason = recorded if taken else error.words
             task_ids = (outcome.task_id,) if outcome.task_id else ()
             holds[outcome.id] = StillInDoubt(key=rows[outcome.id].key, reason=reason, task_ids=task_ids)
     left = {order: doubt for order, doubt in holds.items() if isinstance(doubt, StillInDoubt)}

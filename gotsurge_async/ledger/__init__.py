@@ -23,6 +23,7 @@ from gotsurge_async.ledger.errors import RunLost as RunLost
 from gotsurge_async.ledger.errors import SameFile as SameFile
 from gotsurge_async.ledger.errors import SecondLedger as SecondLedger
 from gotsurge_async.ledger.errors import StillOpen as StillOpen
+from gotsurge_async.ledger.errors import TaskCancelling as TaskCancelling
 from gotsurge_async.ledger.errors import TaskTaken as TaskTaken
 from gotsurge_async.ledger.ledger import Ledger as Ledger
 from gotsurge_async.ledger.run import Run as Run

@@ -13,6 +13,7 @@
         ├── NoSuchRun              no run, or no order, of that name
         ├── RunHeld                another process has the run
         ├── TaskTaken              a task is recorded for another order already
+        │   └── TaskCancelling     a cancel of the task has begun, and may act
         ├── RunLost                another process has taken the run over: nothing more of it is sent here
         ├── RegisterUnusable       the register of this machine's ledgers cannot be read, or is damaged
         └── IllegalTransition      the state of an order does not allow the change that was requested
@@ -234,6 +235,10 @@ class RunLost(LedgerError, code="E525"):
 
 class TaskTaken(LedgerError, code="E526"):
     """The task that an answer named for an order is already recorded for another one: its owner is not known."""
+
+
+class TaskCancelling(TaskTaken, code="E526"):
+    """A cancel of the task that an answer named for an order has begun: it may act after the task was read as live."""
 
 
 class IllegalTransition(LedgerError, code="E526"):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, cast, get_origin
 
 import click
@@ -29,8 +29,9 @@ from gotsurge_async.cli.shared.output import (
     spare,
 )
 from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import moved_by
 from gotsurge_async.database import Place
-from gotsurge_async.errors import CallError, Coded, SignInNeeded, code_of
+from gotsurge_async.errors import CallError, Coded, OutcomeUnknown, SignInNeeded, code_of
 from gotsurge_async.ledger import Ledger, LedgerError, Mode, OtherServer, RunHeld, RunInfo
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.models.answers import Task
@@ -40,6 +41,7 @@ from gotsurge_async.models.tasks import Message, Order, TaskChanges
 from gotsurge_async.models.words import in_words
 from gotsurge_async.money import Money
 from gotsurge_async.push.desk.desk import Desk
+from gotsurge_async.resources.converging import cancel_task
 from gotsurge_async.system import loops
 from gotsurge_async.tables.cells import parse_int, parse_number
 
@@ -124,7 +126,7 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
     """
     if not yes and at_a_terminal() and not confirmed(f"Cancel task {task_id} ({target.environment})?"):
         raise Failure(Coded("nothing was cancelled", "E112"), Exit.USAGE)
-    place, known, info = find_ledger(ledger, target), None, None
+    place, known, info, notes = find_ledger(ledger, target), None, None, False
     try:
         known, info = loops.run(_known_of(place, target, task_id))
         if known is not None:
@@ -134,6 +136,7 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
             return take_back(run_id=run_id, target=target, place=place, **own)
         if info is not None:
             refuse_run_elsewhere(info, target)
+        notes = info is None or info.archived_in is None
     except OtherServer as error:  # a task that is at this one, too, is cancelled all the same
         info = None
         shows = "" if known is None else ", and will still show the order as created"
@@ -143,10 +146,10 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
         say(f"to record the cancel later, run: gotsurge audit --env {target.environment} --repair")
 
     async def work(gs: GotSurge) -> Message:
-        if info is not None and info.archived_in is None:
-            await _begin_draft(place, info.environment, task_id)
-        message = await gs.tasks.cancel(task_id, reason=reason)
-        if info is not None and info.archived_in is None:
+        if not notes or not await asyncio.to_thread(Backend(place).is_there):
+            return await gs.tasks.cancel(task_id, reason=reason)
+        message = await _cancel_noted(gs, place, target.environment, task_id, reason)
+        if info is not None:
             await _record_draft(gs, place, info.id, task_id)
         return message
 
@@ -158,19 +161,35 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
     return None
 
 
-async def _begin_draft(place: Place, environment: str, task_id: str) -> None:
-    """Note that the draft is being cancelled: else the next order of its key could go on with it before that."""
+async def _cancel_noted(gs: GotSurge, place: Place, environment: str, task_id: str, reason: str) -> Message:
+    """Cancel a task that no order has, and note it before each try: else an order could go on with it before that."""
+    tries = 0
     async with await Ledger.open(place) as ledger:
-        run_id = (await ledger.begin_cancel(environment, [task_id])).get(task_id)
-    if run_id is not None:
-        raise Failure(
-            Coded(
-                f"nothing was cancelled: an order in flight in run {run_id} may be going on with this draft; give the "
-                "command again when that has ended",
-                "E521",
-            ),
-            Exit.HELD,
-        )
+
+        async def note() -> None:
+            nonlocal tries
+            until = moved_by(ledger.now(), timedelta(seconds=2 * gs.limits.settle))  # also of a try that lasts long
+            run_id = (await ledger.begin_cancel(environment, [task_id], until=until)).get(task_id)
+            if run_id is not None:
+                raise _in_use(run_id, is_unknown=tries > 0)
+            tries += 1
+
+        try:
+            return await cancel_task(gs.session, task_id, reason, note)
+        except OutcomeUnknown:
+            raise
+        except (CallError, SignInNeeded):  # no cancel of this command acts
+            await ledger.forget_cancel(task_id)
+            raise
+
+
+def _in_use(run_id: str, *, is_unknown: bool) -> Failure:
+    """The error for a task that an order may have by now; ``is_unknown``: an earlier try may have cancelled it."""
+    which = f"an order in flight in run {run_id} may be going on with this draft"
+    if is_unknown:
+        return Failure(Coded(f"it is unknown whether the task was cancelled: {which} by now", "E521"), Exit.IN_DOUBT)
+    why = f"nothing was cancelled: {which}; give the command again when that has ended"
+    return Failure(Coded(why, "E521"), Exit.HELD)
 
 
 async def _record_draft(gs: GotSurge, place: Place, run_id: str, task_id: str) -> None:

@@ -7,8 +7,7 @@ import msgspec
 
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.sql.chunks import PLACES, Chunk, by_chunk, chunks_of, load
-from gotsurge_async.ledger.sql.marks import recorded
-from gotsurge_async.ledger.sql.pages import owners_of_keys
+from gotsurge_async.ledger.sql.pages import owners_of_keys, recorded
 from gotsurge_async.ledger.sql.runs import Held, by_number
 from gotsurge_async.ledger.states import FREE, LIVE, OrderState
 
@@ -43,13 +42,20 @@ def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, s
     return fit
 
 
-def begin_cancel(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, str]:
+def begin_cancel(db: Database, environment: str, task_ids: Sequence[str], until: int | None = None) -> dict[str, str]:
     """Note that cancels of those of some drafts leave now that are not `in_use`; returns the others, with their runs.
 
-    A cancel that has begun is stored as the time 0: `adoptable` leaves out its draft from now on.
+    A cancel that has begun is stored as the time 0: `adoptable` leaves out its draft from now on, and no answer to a
+    create makes it the task of an order. With ``until``, tasks that are not noted are noted, too, without a run, and
+    with the time until which the cancel may act.
     """
+    if until is not None:
+        db.script("cancelling")  # an answer that is being recorded is seen by `in_use`; a later one sees the note
     used = in_use(db, environment, task_ids)
-    db.change("cancel_begins", ids=db.listed(set(task_ids) - used.keys()))
+    free = set(task_ids) - used.keys()
+    if until is not None:
+        db.insert("cancel_of_unknown", [(task_id, 0, "", until, 0) for task_id in free])
+    db.change("cancel_begins", ids=db.listed(free))
     return used
 
 

@@ -17,7 +17,7 @@ from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.config import SETTLE
 from gotsurge_async.database import Database, Kind, Row
 from gotsurge_async.ledger.errors import LedgerError, NoSuchRun, OtherServer, RunHeld, RunLost, damaged
-from gotsurge_async.ledger.sql.chunks import LAST, Chunk, task_ids_of
+from gotsurge_async.ledger.sql.chunks import LAST, PLACES, Chunk, load, task_ids_of
 from gotsurge_async.ledger.states import (
     CLAIMED,
     LETTERS,
@@ -223,6 +223,14 @@ def one(db: Database, run_id: str) -> RunInfo:
 def by_number(db: Database, numbers: Iterable[int]) -> dict[int, RunInfo]:
     """Some runs, by their numbers."""
     return {row[0]: info_of(row) for row in db.rows("runs_numbered", numbers=db.listed(set(numbers)))}
+
+
+def describe_order(db: Database, order: int) -> str:
+    """An order with its key and its run, for people."""
+    number, place = divmod(order, PLACES)
+    chunk = load(db, [number], tasks=False, bodies=True)[number]
+    (run,) = by_number(db, [chunk.run]).values()
+    return f"order {chunk.metas[place].key} of run {run.id}" if chunk.metas else f"an order of run {run.id}, archived"
 
 
 def newest(db: Database, limit: int | None) -> list[RunInfo]:
