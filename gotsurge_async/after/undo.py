@@ -283,10 +283,11 @@ class Undo:
         wanted = {each.key for each in left}
         every = [row async for row in run.rows() if row.key in wanted] if wanted else []
         rows = {row.key: row for row in every}
+        own = {row.task_id: row for row in every if row.task_id}  # a desk's run may have refused a key several times
         withdrawn = {row.task_id for row in every if row.task_id and row.state is OrderState.WITHDRAWN}
         # In direct mode it is the task of an order that was not created, says a person, and no draft.
         is_two_phase = run.info.mode is Mode.TWO_PHASE
-        refused = {row.task_id: row.id for row in rows.values() if row.state is OrderState.REFUSED and is_two_phase}
+        refused = {task_id: row.id for task_id, row in own.items() if row.state is OrderState.REFUSED and is_two_phase}
         for start in range(0, len(left), _CHECKED):
             block = left[start : start + _CHECKED]
             # The next order of the key may go on with the draft of a withdrawn one, unless its cancel began before.
@@ -301,7 +302,8 @@ class Undo:
                 if later is not None and (order is not None or each.task_id in used):
                     failed.append(UndoneOrder(key=each.key, task_id=each.task_id, error=_in_flight(later)))
                 elif recorded.get(each.task_id, order) == order:
-                    names = names_of(rows[each.key], run.path) if each.key in rows else Names()
+                    of_key = own.get(each.task_id) or rows.get(each.key)
+                    names = Names() if of_key is None else names_of(of_key, run.path)
                     yield _Job(each.key, each.task_id, names, None, draft=True, refused=order)
 
     async def _drafting(self, run: Run, keys: Sequence[str]) -> dict[str, str]:
