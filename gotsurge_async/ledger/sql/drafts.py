@@ -8,8 +8,8 @@ import msgspec
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.sql.chunks import PLACES, Chunk, by_chunk, chunks_of, load
 from gotsurge_async.ledger.sql.pages import owners_of_keys, recorded
-from gotsurge_async.ledger.sql.runs import Held, by_number
-from gotsurge_async.ledger.states import FREE, LIVE, OrderState
+from gotsurge_async.ledger.sql.runs import Held, by_number, is_ours
+from gotsurge_async.ledger.states import FREE, LIVE, Mode, OrderState, RunInfo
 
 
 def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, str]:
@@ -85,8 +85,13 @@ def lost_of(db: Database, ids: Sequence[int]) -> set[str]:
     }
 
 
-def drafts_left(chunk: Chunk, place: int) -> int:
-    """The number of drafts that may exist of an order that has ended, and that no driver knows."""
+def drafts_left(run: Held, other: RunInfo, chunk: Chunk, place: int) -> int:
+    """The number of drafts that may exist of another run's order that has ended, and that a run may go on with.
+
+    No driver knows of these. A run in direct mode, or of another account or server, can neither use nor cancel them.
+    """
+    if run.mode is not Mode.TWO_PHASE or not is_ours(run, other):
+        return 0
     state = chunk.state(place)
     is_withdrawn = state is OrderState.WITHDRAWN and place in chunk.tasks
     return max(chunk.lost_drafts(place), int(is_withdrawn)) if state in FREE else 0
