@@ -35,7 +35,7 @@ from gotsurge_async.after.reading import read_result_file, runs_in
 from gotsurge_async.calls.create import other_name, stops_all
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.clock import uninterrupted
-from gotsurge_async.errors import CallError, ConfigError, Forbidden, NotFound, NotSent, SignInNeeded
+from gotsurge_async.errors import BadRequest, CallError, ConfigError, Forbidden, NotFound, NotSent, SignInNeeded
 from gotsurge_async.ledger import (
     CLAIMED,
     DOUBTFUL,
@@ -385,7 +385,17 @@ class Audit:
             while True:
                 if self.most_reads is not None and self.reads >= self.most_reads:
                     raise _EnoughReads
-                page = await anext(pages, None)
+                page, was_read = None, number == first > 1  # by an earlier audit
+                try:
+                    page = await anext(pages, None)
+                except (BadRequest, NotFound):
+                    if not was_read:
+                        raise
+                if page is None and was_read:
+                    await pages.aclose()
+                    self.remarks.append(f"the Task List no longer has page {number}: it is read again from page 1")
+                    first, number, pages = 1, 1, task_list.pages()
+                    continue
                 self.reads += page is not None
                 tasks = {task.id: seen_of(task, listed=True) for task in page.tasks} if page is not None else {}
                 gap = task_list.gap if page is None else ""
