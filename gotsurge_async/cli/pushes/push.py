@@ -378,7 +378,11 @@ class Pushing(Sending):
         return structs.replace(options.brakes, canary=canary)
 
     def _report_first_pushed(self, admission: Admission) -> None:
-        """Report the orders that are pushed for the first time since an older copy of the ledger was accepted."""
+        """Report orders that are archived, and those pushed first since an older copy of the ledger was accepted."""
+        if admission.archived:
+            orders = number_of(admission.archived, "already pushed order is", "already pushed orders are")
+            differ = verb(admission.archived, "it differs", "they differ")
+            self.say(f"{orders} archived: the ledger no longer shows whether {differ} from what was sent")
         if admission.created:
             orders = number_of(admission.created, "order was", "orders were")
             self.say(

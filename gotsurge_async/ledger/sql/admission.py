@@ -232,6 +232,7 @@ def admit(
         pending=runs.counts(db, run.number).total - decided.already_pushed - created - held_back,
         already_pushed=decided.already_pushed,
         in_doubt=decided.in_doubt,
+        archived=decided.archived,
         superseded=decided.superseded,
         created=created,
         held_back=held_back,
@@ -275,6 +276,7 @@ class Decided(Struct):
     not_sent_before: bool = False
     already_pushed: int = 0
     in_doubt: int = 0
+    archived: int = 0
     superseded: int = 0
 
 
@@ -421,6 +423,7 @@ def decide(
             mine.move(place, OrderState.ALREADY_PUSHED if each.same else OrderState.CHANGED, source=OrderState.LOADING)
             decided.already_pushed += 1
             decided.in_doubt += state in DOUBTFUL
+            decided.archived += their_run.archived_in is not None
             continue
         changed[theirs.id] = theirs
         theirs.move(at, OrderState.SUPERSEDED)
