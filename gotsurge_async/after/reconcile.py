@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from shlex import quote
 from typing import TYPE_CHECKING
 
 import attrs
@@ -47,6 +46,7 @@ from gotsurge_async.ledger.sql.admission import Evidence
 from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.ledger.upkeep.older_copy import LOST, TAKEN_BACK
 from gotsurge_async.models.tasks import ENDED_EARLY, TaskStatus
+from gotsurge_async.system import shell
 from gotsurge_async.tables.checks.words import number_of
 
 if TYPE_CHECKING:
@@ -379,7 +379,8 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
         if task.current_status == TaskStatus.CANCELLED:
             if not row.task_id:
                 why = f"{listed(live)} of its name was cancelled: that does not prove that this order was"
-                step = f"gotsurge resolve {run.id} --key {quote(row.key)} --created {'TASK' if live[1:] else task.id}"
+                task_id = "TASK" if live[1:] else shell.word(task.id)
+                step = f"gotsurge resolve {run.id} --key {shell.word(row.key)} --created {task_id}"
                 return _in_doubt(row, tasks, f"{why}; if it is its own: {step}")
             why = "cancelled at the service"
             return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=task.current_status, error=why)
