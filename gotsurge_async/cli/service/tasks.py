@@ -148,9 +148,11 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
     async def work(gs: GotSurge) -> Message:
         if not notes or not await asyncio.to_thread(Backend(place).is_there):
             return await gs.tasks.cancel(task_id, reason=reason)
-        message = await _cancel_noted(gs, place, target.environment, task_id, reason)
-        if info is not None:
-            await _record_draft(gs, place, info.id, task_id)
+        if info is None:
+            return await _cancel_unknown(gs, place, target.environment, task_id, reason)
+        async with await Ledger.open(place) as opened:
+            message = await _cancel_noted(gs, opened, info.environment, task_id, reason)
+        await _record_draft(gs, place, info.id, task_id)
         return message
 
     message = call(target, work)
@@ -161,26 +163,36 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
     return None
 
 
-async def _cancel_noted(gs: GotSurge, place: Place, environment: str, task_id: str, reason: str) -> Message:
+async def _cancel_unknown(gs: GotSurge, place: Place, environment: str, task_id: str, reason: str) -> Message:
+    """Cancel a task that the ledger does not know, even if it cannot be noted: a driver may be on the way."""
+    try:
+        ledger = await Ledger.open(place)
+    except LedgerError as error:
+        say(f"the ledger cannot note this cancel: {error}")
+        return await gs.tasks.cancel(task_id, reason=reason)
+    async with ledger:
+        return await _cancel_noted(gs, ledger, environment, task_id, reason)
+
+
+async def _cancel_noted(gs: GotSurge, ledger: Ledger, environment: str, task_id: str, reason: str) -> Message:
     """Cancel a task that no order has, and note it before each try: else an order could go on with it before that."""
     tries = 0
-    async with await Ledger.open(place) as ledger:
 
-        async def note() -> None:
-            nonlocal tries
-            until = moved_by(ledger.now(), timedelta(seconds=2 * gs.limits.settle))  # also of a try that lasts long
-            run_id = (await ledger.begin_cancel(environment, [task_id], until=until)).get(task_id)
-            if run_id is not None:
-                raise _in_use(run_id, is_unknown=tries > 0)
-            tries += 1
+    async def note() -> None:
+        nonlocal tries
+        until = moved_by(ledger.now(), timedelta(seconds=2 * gs.limits.settle))  # also of a try that lasts long
+        run_id = (await ledger.begin_cancel(environment, [task_id], until=until)).get(task_id)
+        if run_id is not None:
+            raise _in_use(run_id, is_unknown=tries > 0)
+        tries += 1
 
-        try:
-            return await cancel_task(gs.session, task_id, reason, note)
-        except OutcomeUnknown:
-            raise
-        except (CallError, SignInNeeded):  # no cancel of this command acts
-            await ledger.forget_cancel(task_id)
-            raise
+    try:
+        return await cancel_task(gs.session, task_id, reason, note)
+    except OutcomeUnknown:
+        raise
+    except (CallError, SignInNeeded):  # no cancel of this command acts
+        await ledger.forget_cancel(task_id)
+        raise
 
 
 def _in_use(run_id: str, *, is_unknown: bool) -> Failure:

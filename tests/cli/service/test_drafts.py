@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from gotsurge_async.bulk import Ledger
+from gotsurge_async.ledger import LedgerOlder
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from tests.cli.service.test_tasks import lines, order
-from tests.support.commands import Runner, local
+from tests.support.commands import Runner, Shell, local
 
 
 def drafted(run: Runner, simulator: Simulator, count: int) -> list[str]:
@@ -172,3 +174,20 @@ def test_no_order_goes_on_with_a_draft_of_a_lost_answer_that_is_being_cancelled(
             assert {task["tracking_id"]: task["draft"] for task in simulator.tasks()} == {"A": True, "B": False}
 
     asyncio.run(work())
+
+
+def test_a_task_is_cancelled_though_the_ledger_cannot_note_it(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No order has it, and a driver may be on the way: the command says that nothing was noted."""
+    shell.push("A")
+    orders = json.dumps([order("B")])
+    made = shell.run("drafts", "create", "-", *local(shell.simulator), "--json", stdin=orders)
+    (task,) = [row["id"] for row in json.loads(made.stdout)["orders"]]
+
+    async def refuse(*_: object, **__: object) -> Ledger:
+        raise LedgerOlder("is an older copy")
+
+    place = local(shell.simulator)
+    monkeypatch.setattr(Ledger, "open", refuse)
+    done = shell.run("tasks", "cancel", task, "--reason", "x", "--account", "platform", *place, *shell.ledger)
+    assert (done.exit_code, "cannot note this cancel: is an older copy" in done.stderr) == (0, True), done.output
+    assert shell.simulator.audit()["calls"]["tasks.cancel"] == 1
