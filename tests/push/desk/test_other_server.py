@@ -9,10 +9,11 @@ import pytest
 from gotsurge_async import Created, GotSurge, UsageError
 from gotsurge_async.after.audit import Audit
 from gotsurge_async.after.reconcile import Reconciler
+from gotsurge_async.after.resolve import Resolution, resolve
 from gotsurge_async.after.undo import Undo
 from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Push
 from gotsurge_async.ledger import OrderOutcome, OtherServer
-from gotsurge_async.simulator import Simulator
+from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import simulated
 from tests.push.desk.test_left import left
 from tests.support.orders import order
@@ -149,3 +150,26 @@ async def test_a_run_of_another_server_is_neither_sent_nor_read_nor_cancelled(
             with pytest.raises(UsageError, match="was sent to"):
                 await Push(gs, ledger).send(run)
         assert [row.state async for row in ledger.rows(run_id)] == [OrderState.CREATED]
+
+
+async def test_a_decision_is_not_checked_at_another_server(
+    tmp_path: Path, servers: tuple[Simulator, Simulator]
+) -> None:
+    """A task that is missing there proves nothing, and the order stays in doubt."""
+    one, two = servers
+    async with (
+        simulated(simulator=one) as there,
+        simulated(simulator=two) as gs,
+        await Ledger.open(tmp_path / "ledger.db") as ledger,
+    ):
+        one.order_fault(Fault(operation="tasks.create", when="after", kind="reset"))
+        async with (await Push(there, ledger).load_orders([order()]))[0] as run:
+            await Push(there, ledger).send(run)
+
+        async def connect() -> GotSurge:
+            return gs
+
+        task_id = one.tasks()[0]["id"]
+        with pytest.raises(OtherServer):
+            await resolve(ledger, run.id, [Resolution(key="T-1", task_id=task_id)], by="Ng", connect=connect)
+        assert [row.state async for row in ledger.rows(run.id)] == [OrderState.IN_DOUBT]
