@@ -31,7 +31,7 @@ from gotsurge_async.cli.shared.output import (
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import moved_by
 from gotsurge_async.database import Place
-from gotsurge_async.errors import CallError, Coded, OutcomeUnknown, SignInNeeded, code_of
+from gotsurge_async.errors import CallError, Coded, NotSent, OutcomeUnknown, SignInNeeded, code_of
 from gotsurge_async.ledger import Ledger, LedgerError, Mode, OtherServer, RunHeld, RunInfo
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.models.answers import Task
@@ -41,6 +41,7 @@ from gotsurge_async.models.tasks import Message, Order, TaskChanges
 from gotsurge_async.models.words import in_words
 from gotsurge_async.money import Money
 from gotsurge_async.push.desk.desk import Desk
+from gotsurge_async.push.desk.outcomes import Outcome
 from gotsurge_async.resources.converging import cancel_task
 from gotsurge_async.system import loops
 from gotsurge_async.tables.cells import parse_int, parse_number
@@ -87,8 +88,15 @@ def create(target: Target, orders: Sequence[Order], platform: bool, ledger: Plac
         desk = await Desk.open(
             gs, place, mode=mode, validate=False, new_ledger=new_ledger, register=not target.simulate
         )
+
+        async def create_one(order: Order) -> Outcome:
+            try:
+                return await desk.create(order)
+            except OtherServer as error:  # the other orders have their outcomes all the same
+                return Unprocessed(order=order, error=NotSent(str(error), error.explain_code))
+
         async with desk:
-            results = await asyncio.gather(*map(desk.create, orders))
+            results = await asyncio.gather(*map(create_one, orders))
         unsent = (result.error for result in results if isinstance(result, Unprocessed))
         return Results(results, next(filter(stops_all, unsent), None))
 

@@ -192,7 +192,7 @@ def _api_base_for(run: RunInfo, target: Target) -> str | None:
     settings = read_settings(structs.replace(target, api_base=named or own))
     chosen = named or settings.profile.api_base
     if chosen:
-        refuse_other_server(run, chosen, "--api-base ")
+        refuse_other_server(run, chosen, "pass --api-base")
     return target.api_base if chosen else api_base_of(run)
 
 

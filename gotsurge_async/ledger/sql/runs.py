@@ -195,11 +195,11 @@ def is_at(run: RunInfo, api_base: str) -> bool:
     return server_of_run(run) in ("", server_of(api_base))
 
 
-def refuse_other_server(run: RunInfo, api_base: str, option: str = "api_base=") -> None:
-    """Raise OtherServer if a run belongs to another server than that of an API base; ``option`` sets the base."""
+def refuse_other_server(run: RunInfo, api_base: str, how: str = "use the API base") -> None:
+    """Raise OtherServer if a run belongs to another server than that of an API base; ``how`` sets that base."""
     if not is_at(run, api_base):
         own = run.options[API_BASE]
-        raise OtherServer(f"run {run.id} was sent to {own}, not to {api_base}: pass {option}{own}")
+        raise OtherServer(f"run {run.id} was sent to {own}, not to {api_base}: {how} {own}")
 
 
 def is_ours(run: Held, other: RunInfo) -> bool:

@@ -185,6 +185,20 @@ def test_a_draft_of_another_servers_run_is_cancelled_without_its_ledger(shell: S
         assert database.execute("SELECT cancelled_at FROM unused_drafts").fetchall() == [(None,)]
 
 
+def test_orders_are_created_beside_one_that_is_at_another_server(shell: Shell, elsewhere: Shell) -> None:
+    """That one is not sent, with the reason; the others have their outcomes."""
+    words = ("tasks", "create", "-", "--env", "local", *shell.ledger)
+    first = shell.run(*words, "--api-base", shell.simulator.api_base, stdin=json.dumps([order("A")]))
+    assert first.exit_code == 0, first.output
+    orders = json.dumps([order("A"), order("B")])
+    done = shell.run(*words, "--api-base", elsewhere.simulator.api_base, "--json", stdin=orders)
+    assert (done.exit_code, [row["result"] for row in json.loads(done.stdout)["orders"]]) == (
+        5,
+        ["unprocessed", "created"],
+    )
+    assert f"was sent to {shell.simulator.api_base}, not to {elsewhere.simulator.api_base}" in done.stdout
+
+
 def test_a_push_warns_that_orders_are_at_another_server(shell: Shell, elsewhere: Shell) -> None:
     """They count as already pushed, though the present server does not have them."""
     shell.push("A")
