@@ -362,9 +362,7 @@ def contested(db: Database, run: Held) -> Iterator[list[_Contest]]:
                 else:
                     other = Owner(known[theirs.run], theirs, former[1])
             owner = other if other is not None and other.live else None
-            drafts = 0
-            if theirs is not None and counts_on_it is None:
-                drafts = drafts_left(run, known[theirs.run], theirs, former[1])
+            drafts = 0 if theirs is None or counts_on_it is not None else drafts_left(run, known, theirs, former[1])
             block.append(_Contest(chunks[mine], at, key, former, other, owner, counts_on_it, drafts))
         yield block
 

@@ -85,12 +85,12 @@ def lost_of(db: Database, ids: Sequence[int]) -> set[str]:
     }
 
 
-def drafts_left(run: Held, other: RunInfo, chunk: Chunk, place: int) -> int:
-    """The number of drafts that may exist of another run's order that has ended, and that a run may go on with.
+def drafts_left(run: Held, known: Mapping[int, RunInfo], chunk: Chunk, place: int) -> int:
+    """The number of drafts that may exist of an order of a ``known`` run, which has ended, and that a run may use.
 
     No driver knows of these. A run in direct mode, or of another account or server, can neither use nor cancel them.
     """
-    if run.mode is not Mode.TWO_PHASE or not is_ours(run, other):
+    if run.mode is not Mode.TWO_PHASE or not is_ours(run, known[chunk.run]):
         return 0
     state = chunk.state(place)
     is_withdrawn = state is OrderState.WITHDRAWN and place in chunk.tasks
