@@ -76,11 +76,13 @@ class Environment:
         name: sandbox, production, or local for the simulator.
         consent_base: scheme and host of the page where users consent.
         api_base: the URL before the paths of the endpoint table; assumed for GotSurge's own.
+        temporary: whether it is a simulator whose address may belong to another one tomorrow: no ledger records it.
     """
 
     name: str
     consent_base: str
     api_base: str = attrs.field(converter=checked_base)
+    temporary: bool = False
 
     @property
     def is_production(self) -> bool:
@@ -88,7 +90,7 @@ class Environment:
         return self.name == "production" or (urlsplit(self.api_base).hostname or "").rstrip(".") == _PRODUCTION_HOST
 
     @classmethod
-    def named(cls, name: str, *, api_base: str | None = None) -> Self:
+    def named(cls, name: str, *, api_base: str | None = None, temporary: bool = False) -> Self:
         """One of the known environments, on another API base if that is given.
 
         Raises:
@@ -100,7 +102,8 @@ class Environment:
                 why = f"the local environment needs the API base, such as http://127.0.0.1:8765{API_PATH}"
                 raise ConfigError(why, "E104")
             parts = urlsplit(checked_base(api_base))
-            return cls(name=name, consent_base=f"{parts.scheme}://{parts.netloc}", api_base=api_base)
+            consent_base = f"{parts.scheme}://{parts.netloc}"
+            return cls(name=name, consent_base=consent_base, api_base=api_base, temporary=temporary)
         host = _HOSTS.get(name) if isinstance(name, str) else None
         if host is None:
             raise ConfigError(f"there is no environment {name!r}: use sandbox, production or local", "E104")

@@ -35,7 +35,7 @@ from gotsurge_async.after.reading import read_result_file, runs_in
 from gotsurge_async.calls.create import other_name, stops_all
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.clock import uninterrupted
-from gotsurge_async.errors import CallError, ConfigError, Forbidden, NotFound, NotSent, SignInNeeded
+from gotsurge_async.errors import BadRequest, CallError, ConfigError, Forbidden, NotFound, NotSent, SignInNeeded
 from gotsurge_async.ledger import (
     CLAIMED,
     DOUBTFUL,
@@ -48,7 +48,7 @@ from gotsurge_async.ledger import (
     RunInfo,
     RunState,
 )
-from gotsurge_async.ledger.sql.runs import account_of
+from gotsurge_async.ledger.sql.runs import account_of, refuse_other_server, server_of_run
 from gotsurge_async.models.times import written
 from gotsurge_async.models.words import folded
 
@@ -187,8 +187,13 @@ class Audit:
         """Compare the recorded tasks of some runs, all made by one account, with GotSurge.
 
         A failure ends the reading, and is in `error`; the limit of reads ends it, too. `incomplete` has the reason.
+
+        Raises:
+            OtherServer: a run belongs to another server than the client's.
         """
         runs = [run for run in runs if run.archived_in is None]
+        for run in runs:
+            refuse_other_server(run, gs.environment.api_base)
         suspects: list[RunInfo] = []
         try:
             listed = await self._read_list(gs, account)
@@ -223,9 +228,11 @@ class Audit:
             findings: findings of this run, each of a kind in `REPAIRABLE`.
 
         Raises:
+            OtherServer: the run belongs to another server than the client's.
             RunHeld: another process has the run.
             CallError: a task could not be read; nothing was changed.
         """
+        refuse_other_server(run, gs.environment.api_base)
         wanted = {finding.order for finding in findings if finding.kind in REPAIRABLE}
         async with await self.ledger.hold(run.id) as held:
             await held.recover()
@@ -311,7 +318,7 @@ class Audit:
 
     async def _is_gone(self, gs: "GotSurge", run: RunInfo, owner: Recorded, *, limited: bool) -> bool:
         """Whether the task of a created order, of the same account, vanished."""
-        place = [(each.mode, account_of(each), each.options.get("api_base")) for each in (owner.run, run)]
+        place = [(each.mode, account_of(each), server_of_run(each)) for each in (owner.run, run)]
         is_ours = place[0] == place[1]
         if not (is_ours and owner.row.state is OrderState.CREATED and owner.row.task_id):
             return False
@@ -378,7 +385,17 @@ class Audit:
             while True:
                 if self.most_reads is not None and self.reads >= self.most_reads:
                     raise _EnoughReads
-                page = await anext(pages, None)
+                page, was_read = None, number == first > 1  # by an earlier audit
+                try:
+                    page = await anext(pages, None)
+                except (BadRequest, NotFound):
+                    if not was_read:
+                        raise
+                if page is None and was_read:
+                    await pages.aclose()
+                    self.remarks.append(f"the Task List no longer has page {number}: it is read again from page 1")
+                    first, number, pages = 1, 1, task_list.pages()
+                    continue
                 self.reads += page is not None
                 tasks = {task.id: seen_of(task, listed=True) for task in page.tasks} if page is not None else {}
                 gap = task_list.gap if page is None else ""

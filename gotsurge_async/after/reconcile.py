@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
-from shlex import quote
 from typing import TYPE_CHECKING
 
 import attrs
@@ -39,12 +38,15 @@ from gotsurge_async.ledger import (
     Run,
     RunHeld,
     RunInfo,
+    TaskCancelling,
     TaskTaken,
 )
 from gotsurge_async.ledger.errors import open_words
 from gotsurge_async.ledger.sql.admission import Evidence
+from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.ledger.upkeep.older_copy import LOST, TAKEN_BACK
 from gotsurge_async.models.tasks import ENDED_EARLY, TaskStatus
+from gotsurge_async.system import shell
 from gotsurge_async.tables.checks.words import number_of
 
 if TYPE_CHECKING:
@@ -131,10 +133,12 @@ class Reconciler:
             task_list: read the Task List, too, for orders whose recorded tasks prove nothing.
 
         Raises:
+            OtherServer: the run belongs to another server than the client's.
             RunHeld: another process has the run.
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
             CallError: the account's token is no longer taken.
         """
+        refuse_other_server(await self.ledger.run(run_id), self.gs.environment.api_base)
         async with await self.ledger.hold(run_id) as run, _cleared_up(run):
             rows = {row.id: row async for row in run.rows(DOUBTFUL)}
             read_at = self.ledger.now()
@@ -158,9 +162,11 @@ class Reconciler:
             read_at: when the reading began, by the ledger's clock.
 
         Raises:
+            OtherServer: the run belongs to another server than the client's.
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
         """
         info = await self.ledger.run(run_id)
+        refuse_other_server(info, self.gs.environment.api_base)
         if not await self._named(self.ledger.rows(run_id, DOUBTFUL), tasks):
             return Reconciled(run=run_id)
         try:
@@ -261,9 +267,10 @@ async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusi
         if outcome.id in refused:
             del holds[outcome.id]
         if outcome.id in refused and outcome.id in doubtful:
-            taken = isinstance(refused[outcome.id], TaskTaken)
+            error = refused[outcome.id]
+            taken = isinstance(error, TaskTaken) and not isinstance(error, TaskCancelling)
             recorded = f"its task {outcome.task_id} is recorded for another order"
-            reason = recorded if taken else refused[outcome.id].words
+            reason = recorded if taken else error.words
             task_ids = (outcome.task_id,) if outcome.task_id else ()
             holds[outcome.id] = StillInDoubt(key=rows[outcome.id].key, reason=reason, task_ids=task_ids)
     left = {order: doubt for order, doubt in holds.items() if isinstance(doubt, StillInDoubt)}
@@ -372,7 +379,8 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
         if task.current_status == TaskStatus.CANCELLED:
             if not row.task_id:
                 why = f"{listed(live)} of its name was cancelled: that does not prove that this order was"
-                step = f"gotsurge resolve {run.id} --key {quote(row.key)} --created {'TASK' if live[1:] else task.id}"
+                task_id = "TASK" if live[1:] else shell.word(task.id)
+                step = f"gotsurge resolve {run.id} --key {shell.word(row.key)} --created {task_id}"
                 return _in_doubt(row, tasks, f"{why}; if it is its own: {step}")
             why = "cancelled at the service"
             return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=task.current_status, error=why)

@@ -27,6 +27,7 @@ from gotsurge_async.ledger import (
     RunInfo,
 )
 from gotsurge_async.ledger.errors import open_words
+from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.ledger.states import in_words
 from gotsurge_async.models.answers import Task
 from gotsurge_async.models.tasks import TaskStatus
@@ -77,6 +78,7 @@ async def resolve(
 
     Raises:
         UnusableSource: some decisions cannot be true; the error has each with its line.
+        OtherServer: the run belongs to another server than the client's.
         NoSuchRun, LedgerError: there is no such run, or the ledger fails.
         GotSurgeError: a task could not be read, or what ``connect`` raises.
     """
@@ -212,7 +214,9 @@ async def _check_tasks(
     ids = {one: task_id for one in resolutions if (task_id := one.task_id or rows[one.key].task_id)}
     if not ids:
         return [], frozenset()
-    tasks = await read_tasks(await connect(), info.mode, ids.values(), unless=NotFound)
+    gs = await connect()
+    refuse_other_server(info, gs.environment.api_base)
+    tasks = await read_tasks(gs, info.mode, ids.values(), unless=NotFound)
     faults: list[Fault] = []
     cancelled: set[str] = set()
     for one, task_id in ids.items():

@@ -35,6 +35,7 @@ from gotsurge_async.ledger import (
     Remark,
     Run,
 )
+from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.models.answers import Task
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.push.chunks import CLAIM_LIFE
@@ -142,7 +143,7 @@ class Undo:
             drafts: cancel also its drafts that were never broadcast; their orders are cancelled with them.
 
         Raises:
-            UsageError: no reason, or a key that the run does not have.
+            UsageError: no reason, a key that the run does not have, or a run of another server (OtherServer).
             EndpointsAssumed: this client cancels nothing on a path that is a guess; nothing was sent.
             RunHeld: another process has the run.
             NoSuchRun, LedgerError: there is no such run, or the ledger fails.
@@ -150,6 +151,7 @@ class Undo:
         if not reason.strip():
             raise UsageError("give a reason: GotSurge cancels no order without one", "E414")
         self.gs.session.require(TASKS_CANCEL)  # before an order is put in doubt for a cancel that cannot leave
+        refuse_other_server(await self.ledger.run(run_id), self.gs.environment.api_base)
         async with await self.ledger.hold(run_id) as run:
             run.settle_after(self.gs.limits.settle)
             await run.recover()
@@ -170,10 +172,12 @@ class Undo:
         """Record that an unused draft of a run was cancelled, if a read of it shows this.
 
         Raises:
+            OtherServer: the run belongs to another server than the client's.
             RunHeld: another process has the run.
             CallError: the draft could not be read.
             LedgerError: the ledger fails.
         """
+        refuse_other_server(await self.ledger.run(run_id), self.gs.environment.api_base)
         async with await self.ledger.hold(run_id) as run:
             if (await task_reader(self.gs, run.info.mode)(task_id)).current_status == TaskStatus.CANCELLED:
                 orders = [row.id async for row in run.rows((OrderState.REFUSED,)) if row.task_id == task_id]
@@ -279,10 +283,11 @@ class Undo:
         wanted = {each.key for each in left}
         every = [row async for row in run.rows() if row.key in wanted] if wanted else []
         rows = {row.key: row for row in every}
+        own = {row.task_id: row for row in every if row.task_id}  # a desk's run may have refused a key several times
         withdrawn = {row.task_id for row in every if row.task_id and row.state is OrderState.WITHDRAWN}
         # In direct mode it is the task of an order that was not created, says a person, and no draft.
         is_two_phase = run.info.mode is Mode.TWO_PHASE
-        refused = {row.task_id: row.id for row in rows.values() if row.state is OrderState.REFUSED and is_two_phase}
+        refused = {task_id: row.id for task_id, row in own.items() if row.state is OrderState.REFUSED and is_two_phase}
         for start in range(0, len(left), _CHECKED):
             block = left[start : start + _CHECKED]
             # The next order of the key may go on with the draft of a withdrawn one, unless its cancel began before.
@@ -297,7 +302,8 @@ class Undo:
                 if later is not None and (order is not None or each.task_id in used):
                     failed.append(UndoneOrder(key=each.key, task_id=each.task_id, error=_in_flight(later)))
                 elif recorded.get(each.task_id, order) == order:
-                    names = names_of(rows[each.key], run.path) if each.key in rows else Names()
+                    of_key = own.get(each.task_id) or rows.get(each.key)
+                    names = Names() if of_key is None else names_of(of_key, run.path)
                     yield _Job(each.key, each.task_id, names, None, draft=True, refused=order)
 
     async def _drafting(self, run: Run, keys: Sequence[str]) -> dict[str, str]:

@@ -16,12 +16,14 @@ from gotsurge_async.ledger.errors import LedgerUnsure as LedgerUnsure
 from gotsurge_async.ledger.errors import LedgerUnusable as LedgerUnusable
 from gotsurge_async.ledger.errors import NoSuchRun as NoSuchRun
 from gotsurge_async.ledger.errors import OrdersThere as OrdersThere
+from gotsurge_async.ledger.errors import OtherServer as OtherServer
 from gotsurge_async.ledger.errors import RegisterUnusable as RegisterUnusable
 from gotsurge_async.ledger.errors import RunHeld as RunHeld
 from gotsurge_async.ledger.errors import RunLost as RunLost
 from gotsurge_async.ledger.errors import SameFile as SameFile
 from gotsurge_async.ledger.errors import SecondLedger as SecondLedger
 from gotsurge_async.ledger.errors import StillOpen as StillOpen
+from gotsurge_async.ledger.errors import TaskCancelling as TaskCancelling
 from gotsurge_async.ledger.errors import TaskTaken as TaskTaken
 from gotsurge_async.ledger.ledger import Ledger as Ledger
 from gotsurge_async.ledger.run import Run as Run

@@ -13,14 +13,16 @@
         ├── NoSuchRun              no run, or no order, of that name
         ├── RunHeld                another process has the run
         ├── TaskTaken              a task is recorded for another order already
+        │   └── TaskCancelling     a cancel of the task has begun, and may act
         ├── RunLost                another process has taken the run over: nothing more of it is sent here
         ├── RegisterUnusable       the register of this machine's ledgers cannot be read, or is damaged
         └── IllegalTransition      the state of an order does not allow the change that was requested
             └── StillOpen          what was sent for it, and not answered, may still act
     UsageError
-    └── SecondLedger               another ledger of this machine has pushed to the account; nothing was sent
-        ├── SameFile               another ledger has a run of the very same orders; nothing was sent
-        └── OrdersThere            the Task List has tasks of a new ledger's orders; nothing was sent
+    ├── SecondLedger               another ledger of this machine has pushed to the account; nothing was sent
+    │   ├── SameFile               another ledger has a run of the very same orders; nothing was sent
+    │   └── OrdersThere            the Task List has tasks of a new ledger's orders; nothing was sent
+    └── OtherServer                a run belongs to another server than the client's; nothing was sent
 """
 
 from collections.abc import Iterator, Sequence
@@ -161,6 +163,10 @@ class OrdersThere(SecondLedger, code="E538"):
     """The Task List has tasks of a new ledger's orders: `new_ledger` does not help; nothing was admitted or sent."""
 
 
+class OtherServer(UsageError, code="E527"):
+    """A run, or the order that has a key, belongs to another server than the client's; nothing was sent or changed."""
+
+
 class LedgerBusy(LedgerError, code="E508"):
     """Another process kept the ledger locked for longer than we wait. Nothing was written; it may be tried again."""
 
@@ -229,6 +235,10 @@ class RunLost(LedgerError, code="E525"):
 
 class TaskTaken(LedgerError, code="E526"):
     """The task that an answer named for an order is already recorded for another one: its owner is not known."""
+
+
+class TaskCancelling(TaskTaken, code="E526"):
+    """A cancel of the task that an answer named for an order has begun: it may act after the task was read as live."""
 
 
 class IllegalTransition(LedgerError, code="E526"):

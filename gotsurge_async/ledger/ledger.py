@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gotsurge_async.api.endpoints import CHUNK
-from gotsurge_async.clock import from_microseconds, uninterrupted
+from gotsurge_async.clock import from_microseconds, to_microseconds, uninterrupted
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import LedgerError, NoSuchRun, RunLost
 from gotsurge_async.ledger.locks import RunLock, this_process
@@ -250,14 +250,14 @@ class Ledger(Store):
 
         The query reads all orders: pass many tasks at once.
         """
-        orders = await self.read(marks.recorded, environment, task_ids)
+        orders = await self.read(pages.recorded, environment, task_ids)
         return {task_id: some[0] for task_id, some in orders.items()}
 
     @reads
     def owners(self, db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, int]:
         """As `recorded`, with the drafts that are noted as unused: 0 stands for their order."""
         unused = db.rows("known_unused", ids=db.listed(task_ids)) if task_ids else ()
-        recorded = marks.recorded(db, environment, task_ids)
+        recorded = pages.recorded(db, environment, task_ids)
         return {task_id: 0 for (task_id,) in unused} | {task_id: some[0] for task_id, some in recorded.items()}
 
     @reads
@@ -266,7 +266,7 @@ class Ledger(Store):
 
         The query reads all orders.
         """
-        for number in marks.recorded(db, environment, [task_id]).get(task_id, ()):
+        for number in pages.recorded(db, environment, [task_id]).get(task_id, ()):
             chunk, place = load(db, [number // PLACES], bodies=True)[number // PLACES], number % PLACES
             if chunk.metas and chunk.state(place) in LIVE:
                 return runs.by_number(db, [chunk.run])[chunk.run].id, chunk.metas[place].key
@@ -276,17 +276,22 @@ class Ledger(Store):
     def draft_or_archived(self, db: Database, environment: str, task_id: str) -> RunInfo | None:
         """The run of an unused draft, or of an archived order that has its key; the query reads all orders."""
         numbers = [number for (number,) in db.rows("runs_of_unused", ids=db.listed([task_id]))]
-        for number in marks.recorded(db, environment, [task_id]).get(task_id, ()):
+        for number in pages.recorded(db, environment, [task_id]).get(task_id, ()):
             chunk, place = load(db, [number // PLACES], bodies=True)[number // PLACES], number % PLACES
             if chunk.state(place) in ({OrderState.REFUSED} if chunk.metas else LIVE):
                 numbers.append(chunk.run)
         infos = runs.by_number(db, numbers).values()
         return next((info for info in infos if info.environment == environment), None)
 
-    async def begin_cancel(self, environment: str, task_ids: Sequence[str]) -> dict[str, str]:
+    async def begin_cancel(
+        self, environment: str, task_ids: Sequence[str], *, until: datetime | None = None
+    ) -> dict[str, str]:
         """Note that cancels of unused drafts are about to leave: no order adopts such a draft any more.
 
         The query reads all orders.
+
+        Args:
+            until: note also tasks that the ledger does not know: their cancel may act until this time.
 
         Returns:
             The drafts that a live order has, or may be going on with at this moment, each with the run of that order.
@@ -294,13 +299,17 @@ class Ledger(Store):
         """
 
         def begin(db: Database) -> dict[str, str]:
-            used = drafts_of.begin_cancel(db, environment, task_ids)
+            used = drafts_of.begin_cancel(db, environment, task_ids, None if until is None else to_microseconds(until))
             marks.count(db, self.slot)  # an older copy would let an order go on with such a draft
             return used
 
         used = await self.write(begin)
         # An order that began to be drafted before the note is seen now; one that begins later sees the note.
         return used | await self.read(drafts_of.in_use, environment, task_ids)
+
+    async def forget_cancel(self, task_id: str) -> None:
+        """Forget that a cancel of a task that the ledger does not know has begun: no cancel of it acts any more."""
+        await self.write(lambda db: db.change("forget_cancel", task_id=task_id))
 
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
         """The runs, at most ``limit``, newest first: in the order in which they were begun, whatever the clock was."""

@@ -376,8 +376,9 @@ class Admission(Struct, frozen=True, kw_only=True):
     """Keys that the run has more than once, by line; the first 1000."""
     pending: int = 0
     already_pushed: int = 0
-    """Orders whose key is created or in doubt in another run; of these ``in_doubt`` are in doubt."""
+    """Orders whose key is created or in doubt in another run; ``in_doubt`` are in doubt, ``archived`` archived."""
     in_doubt: int = 0
+    archived: int = 0
     changed: int = 0
     """The already pushed orders that differ from those pushed before: their present text was never sent."""
     superseded: int = 0
@@ -389,7 +390,7 @@ class Admission(Struct, frozen=True, kw_only=True):
 
 
 class Similar(Struct, frozen=True):
-    """An order with the fingerprint of others: perhaps one delivery that was ordered twice."""
+    """An order with the fingerprint of ``others``, their number: perhaps one delivery that was ordered twice."""
 
     key: str
     line: int
@@ -399,7 +400,6 @@ class Similar(Struct, frozen=True):
     other_line: int
     other_state: OrderState
     others: int = 1
-    """The number of similar orders."""
     invoice: bool = False
     """Whether the orders have an invoice number, which is then the same."""
 

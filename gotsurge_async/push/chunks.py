@@ -39,6 +39,7 @@ from gotsurge_async.ledger import (
     PendingOrder,
     Run,
     Taken,
+    TaskCancelling,
     TaskTaken,
 )
 from gotsurge_async.models.tasks import Receipt, TaskStatus
@@ -329,6 +330,12 @@ class ChunkSender(ABC):
         except TaskTaken as taken:
             if len(results) > 1:
                 return [recorded for result in results for recorded in await self._record([result], status)]
+            if isinstance(taken, TaskCancelling) and isinstance(results[0], Created):
+                why = f"the answer names a task that may be cancelled: {taken.words}"
+                error = OutcomeUnknown(why, "E608", operation=self.endpoint.name, status=status)
+                doubt = InDoubt(order=results[0].order, error=error)
+                await self._record_cancelling(doubt, results[0].receipt)
+                return [doubt]
             why = f"the answer names a task that already belongs to another order: {taken.words}"
             error = OutcomeUnknown(why, "E404", operation=self.endpoint.name, status=status)
             doubt = InDoubt(order=results[0].order, error=error)
@@ -383,6 +390,10 @@ class ChunkSender(ABC):
     async def _record_lost(self, lost: Sequence[InDoubt[PendingOrder]]) -> None:
         """End the claim of orders whose answer was lost."""
 
+    async def _record_cancelling(self, doubt: InDoubt[PendingOrder], receipt: Receipt) -> None:
+        """End the claim of an order whose answer named a task of which a cancel has begun."""
+        await self._record_lost([doubt])
+
 
 @attrs.define(eq=False, kw_only=True)
 class DirectSender(ChunkSender):
@@ -426,6 +437,14 @@ class DirectSender(ChunkSender):
                 left.append(doubt)
         if left:
             await self._record_doubts(left)
+
+    async def _record_cancelling(self, doubt: InDoubt[PendingOrder], receipt: Receipt) -> None:
+        order, why = doubt.order.id, str(doubt.error)
+        try:
+            await self._keep([OrderOutcome(order, OrderState.IN_DOUBT, receipt.id, receipt.current_status, why)])
+            await self._keep([OrderOutcome(order, OrderState.CANCELLING, error=why)])
+        except TaskTaken:
+            await self._record_doubts([doubt])
 
     async def _record_unprocessed(self, unprocessed: Sequence[Unprocessed[PendingOrder]]) -> None:
         if not self.withdraws:

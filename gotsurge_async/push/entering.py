@@ -17,7 +17,8 @@ from gotsurge_async.api.endpoints import PLATFORM_TASKS_LIST
 from gotsurge_async.errors import CallError, Forbidden, NotFound, SignInNeeded, Unauthorized
 from gotsurge_async.ledger import Ledger, Mode, Run, RunState
 from gotsurge_async.ledger.errors import LedgerError, OrdersThere
-from gotsurge_async.ledger.upkeep.register import Account, Keys, Register, service_of
+from gotsurge_async.ledger.sql.runs import API_BASE, service_of
+from gotsurge_async.ledger.upkeep.register import Account, Keys, Register
 from gotsurge_async.models.tasks import ENDED_EARLY
 from gotsurge_async.models.words import folded
 from gotsurge_async.resources.listing import listing, read_names
@@ -149,6 +150,13 @@ def account_name_of(gs: "GotSurge") -> str:
     if not slash:
         return "" if kept_as in ("default", gs.environment.name) or kept_as.startswith("local ") else kept_as
     return name if place == gs.environment.name or place.startswith("local ") else kept_as
+
+
+def place_of(gs: "GotSurge") -> dict[str, str]:
+    """The options that a run has of the client that began it: its account, and its API base unless it is temporary."""
+    account, environment = account_name_of(gs), gs.environment
+    options = {"account": account, API_BASE: "" if environment.temporary else environment.api_base}
+    return {name: value for name, value in options.items() if value}
 
 
 async def account_of(gs: "GotSurge") -> Account:

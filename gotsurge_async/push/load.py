@@ -95,7 +95,7 @@ class Loader(Struct, frozen=True):
         entering: enters a run and its keys into the register of ledgers before it is admitted, or refuses it.
         chunk: orders of a call: the ledger stores them together, so that one write marks a call.
         compact: whether the ledger compresses them.
-        account: the name of the account that sends the orders; "" for the only one.
+        options: those that every run gets, see `entering.place_of`.
     """
 
     ledger: Ledger
@@ -105,7 +105,7 @@ class Loader(Struct, frozen=True):
     chunk: int = CHUNK
     compact: bool = False
     entering: Entering | None = None
-    account: str = ""
+    options: Mapping[str, Any] = {}
 
     async def source(self, source: Source, options: Mapping[str, Any] | None = None) -> tuple[Run, Admission]:
         """Load a file of orders, see `Push.load_source`."""
@@ -117,7 +117,7 @@ class Loader(Struct, frozen=True):
             mode=self.mode,
             source=source.name,
             columns=source.columns,
-            options={**self._options, **(options or {}), **source.kept, FORM: structs.asdict(source.form), **left},
+            options={**self.options, **(options or {}), **source.kept, FORM: structs.asdict(source.form), **left},
             chunk=self.chunk,
             compact=self.compact,
         )
@@ -143,7 +143,7 @@ class Loader(Struct, frozen=True):
             environment=self.environment,
             mode=self.mode,
             source=name,
-            options=self._options,
+            options=self.options,
             chunk=self.chunk,
             compact=self.compact,
         )
@@ -168,10 +168,6 @@ class Loader(Struct, frozen=True):
             if problems:
                 raise InvalidData("", problems)
             return run, await self._admit(run, keys, name, None)
-
-    @property
-    def _options(self) -> Mapping[str, Any]:
-        return {"account": self.account} if self.account else {}
 
     def _block(self, rows: Iterator[SourceRow]) -> list[SourceRow]:
         return list(islice(rows, whole_chunks(self.chunk)))

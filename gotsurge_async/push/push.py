@@ -43,16 +43,18 @@ from gotsurge_async.ledger import (
     Mode,
     OrderRow,
     OrderState,
+    OtherServer,
     PendingOrder,
     Run,
     RunHeld,
 )
 from gotsurge_async.ledger.locks import LEASE_SECONDS
 from gotsurge_async.ledger.sql.admission import NO_EVIDENCE, Evidence
+from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.models.tasks import ENDED_EARLY, Order
 from gotsurge_async.push.brakes import Brakes, BrakeWatch, LimitReached
 from gotsurge_async.push.chunks import CLAIM_LIFE, ChunkSender, DirectSender, OnRefusedChunk, Results
-from gotsurge_async.push.entering import Entering, account_name_of
+from gotsurge_async.push.entering import Entering, place_of
 from gotsurge_async.push.load import Loader
 from gotsurge_async.tables import Source
 
@@ -201,7 +203,7 @@ class Push:
             chunk=self._chunk,
             compact=self._compact,
             entering=self.entering,
-            account=account_name_of(self._gs),
+            options=place_of(self._gs),
         )
 
     async def enter(self, run: Run) -> None:
@@ -222,7 +224,7 @@ class Push:
         for rival in await run.doubtful_rivals():
             from gotsurge_async.after.reconcile import Reconciler  # few pushes have one
 
-            with suppress(RunHeld, CallError):
+            with suppress(RunHeld, CallError, OtherServer):
                 await Reconciler(self._gs, self._ledger).reconcile(rival, task_list=False)
         if self._not_sent_before:
             return Evidence(not_sent_before=True)
@@ -284,9 +286,11 @@ class Push:
 
         Raises:
             EndpointsAssumed: this client changes nothing on paths that are a guess; nothing was sent.
+            OtherServer: the run belongs to another server than the client's; nothing was sent.
             SecondLedger: another ledger of this machine has pushed to the account, and this one has not.
             LedgerError: the ledger cannot be written; nothing is sent that is not recorded.
         """
+        refuse_other_server(run.info, self._gs.environment.api_base)
         sender = self.sender(run)
         self._session.require(*sender.needs)
         await self.enter(run)

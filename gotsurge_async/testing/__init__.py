@@ -24,7 +24,7 @@ from typing import Unpack
 
 from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock
-from gotsurge_async.config import Credentials
+from gotsurge_async.config import Credentials, Environment
 from gotsurge_async.models.base import several
 from gotsurge_async.options import ClientOptions
 from gotsurge_async.secrets import Secret
@@ -140,7 +140,8 @@ async def simulated(
         running = await stack.enter_async_context(Simulator(clock=clock)) if simulator is None else simulator
         known = running.accounts[account]
         credentials = Credentials(client_key=known.client_key, secret_key=Secret(known.secret_key))
-        gs = GotSurge("local", api_base=running.api_base, credentials=credentials, clock=clock, **options)
+        environment = Environment.named("local", api_base=running.api_base, temporary=simulator is None)
+        gs = GotSurge(environment, credentials=credentials, clock=clock, **options)
         stack.push_async_callback(gs.close)
         # Before it is opened: orders may wait in its ledger.
         for each in (gs, *map(gs.as_account, several(accounts, "accounts"))):

@@ -19,6 +19,7 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import Clock, moved_by
 from gotsurge_async.config import Timeouts
 from gotsurge_async.ledger import DOUBTFUL, Ledger, LedgerError, OrderState, RunInfo, RunState
+from gotsurge_async.ledger.sql.runs import is_at
 from gotsurge_async.models.answers import Task
 from gotsurge_async.webhooks.book import Book
 
@@ -125,6 +126,8 @@ class Settler:
             account = self.account_of(info)
             gs = self.accounts.get(account)
             if gs is None or info.environment != gs.environment.name or info.archived_at is not None:
+                continue
+            if not is_at(info, gs.environment.api_base):
                 continue
             if info.state is RunState.LOADING or self._without.get(info.id) == info:
                 continue

@@ -1,11 +1,13 @@
 """An audit: the ledger beside what GotSurge has, of plain and platform partners, over real HTTP."""
 
 import json
+import re
 import stat
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import attrs
 import pytest
@@ -17,6 +19,7 @@ from gotsurge_async.errors import SignInNeeded
 from gotsurge_async.models.places import TimeWindow
 from gotsurge_async.models.times import written
 from gotsurge_async.simulator import Fault
+from gotsurge_async.transports.base import Request, Response
 from tests.after.test_odd_lists import list_tells
 from tests.support.orders import order, orders, window
 from tests.support.pushes import Place, place
@@ -348,6 +351,30 @@ async def test_the_reads_are_bounded_and_the_next_audit_continues(tmp_path: Path
         assert [(each.key, each.kind) for each in found] == [("T-33", Kind.VANISHED)]
         assert (auditor.calls() - before)[DETAIL[mode]] == (41 if account == "plain" else 2)
         assert reads <= 41 + 1 + (16 if account == "platform" else 0)
+
+
+@pytest.mark.parametrize("status", [404, 400, 200])
+async def test_a_list_that_became_shorter_is_read_from_its_beginning_again(tmp_path: Path, status: int) -> None:
+    """The page that the stopped audit reached is gone: that is said, and nothing is passed over."""
+    async with place(tmp_path, per_page_limit=3, meta="absent") as here:
+        await here.push(orders(12))
+        auditor = Auditor(here, tmp_path)
+        await auditor.find(most_reads=3)
+        assert auditor.audit.incomplete
+        transport = here.gs.session._transport
+        send = transport.send
+
+        async def shorter(request: Request) -> Response:
+            answer = await send(request)
+            is_gone = re.search(r"page=([3-9]|\d\d)&", request.url)
+            return attrs.evolve(answer, status=status, body=b'{"tasks": []}') if is_gone else answer
+
+        with patch.object(transport, "send", shorter):
+            assert await auditor.find() == []
+        again, *others = auditor.audit.remarks
+        assert again == "the Task List no longer has page 3: it is read again from page 1"
+        assert all(other.startswith("the Task List is not whole: page 3 was refused") for other in others)
+        assert (auditor.audit.incomplete, auditor.audit.orders) == ("", 12)
 
 
 async def test_notes_grow_old(tmp_path: Path) -> None:

@@ -40,6 +40,17 @@ async def test_a_run_whose_last_doubt_is_resolved_is_done(tmp_path: Path) -> Non
         assert (await here.ledger.run(run_id)).state is RunState.DONE
 
 
+async def test_a_task_id_that_a_shell_would_not_read_as_one_word_is_quoted(tmp_path: Path) -> None:
+    """The printed command names exactly this task, also one with a line break."""
+    async with place(tmp_path, "plain") as here:
+        run_id = await here.lose(orders(1))
+        (task,) = here.simulator.tasks()
+        here.simulator.move(task["id"], "cancelled")
+        read = [attrs.evolve(await here.gs.tasks.get(task["id"]), id="task 1\nrm -r")]
+        result = await Reconciler(here.gs, here.ledger).settle_by(run_id, read, read_at=here.ledger.now())
+        assert result.in_doubt[0].reason.endswith(r"--key T-0 --created $'task 1\x0arm -r'")
+
+
 async def test_an_order_whose_named_task_was_cancelled_is_cancelled(tmp_path: Path) -> None:
     """A person names its task, which the service cancelled: once the create cannot act any more, its key is free."""
     async with place(tmp_path, "plain") as here:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gotsurge_async import Money, Unprocessed
+from gotsurge_async import Money, Refused, Unprocessed
 from gotsurge_async.bulk import Desk, Mode, OrderState, Push, Undo
 from gotsurge_async.errors import OutcomeUnknown, Unauthorized, UsageError
 from gotsurge_async.ledger import OrderOutcome, RunHeld, RunState
@@ -224,6 +224,21 @@ async def test_the_draft_of_a_refused_order_is_cancelled(tmp_path: Path) -> None
         assert (again.drafts, again.failed, again.unused_drafts) == ((), (), 0)
         later = await here.push(orders(1), mode=Mode.TWO_PHASE)
         assert await here.states(later) == {"T-0": OrderState.CREATED}
+
+
+async def test_the_drafts_of_a_key_that_a_desk_refused_twice_are_cancelled(tmp_path: Path) -> None:
+    """Both orders are in the desk's run, under the same key, and each has its own draft."""
+    async with place(tmp_path) as here, Desk(here.gs, here.ledger, mode=Mode.TWO_PHASE) as desk:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=422))
+        for price in ("5.00", "6.00"):
+            assert isinstance(await desk.create(order(price=Money.of(price, "SGD"))), Refused)
+        here.simulator.clear_faults()
+        await desk.close()
+        (run,) = await here.ledger.runs()
+        drafts = {task["id"] for task in here.simulator.tasks()}
+        undone = await Undo(here.gs, here.ledger).undo(run.id, drafts=True)
+        assert ({each.task_id for each in undone.drafts}, undone.failed, undone.unused_drafts) == (drafts, (), 0)
+        assert len(drafts) == 2
 
 
 async def test_what_went_out_is_not_cancelled_as_an_unused_draft(tmp_path: Path) -> None:

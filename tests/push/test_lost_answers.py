@@ -10,6 +10,7 @@ import pytest
 from gotsurge_async import Contact, Created, Limits, Money, Refused, RetryPolicy, Timeouts, Unprocessed
 from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Push
 from gotsurge_async.clock import SystemClock
+from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.push.desk import submitting
 from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from gotsurge_async.testing import simulated
@@ -184,7 +185,15 @@ async def test_a_desk_goes_on_with_the_draft_of_its_order(
 async def test_a_submitted_order_goes_on_with_its_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its broadcast found the service busy; the next try of the desk does not fail because of the draft."""
     heard: list[type] = []
+    is_put_off = asyncio.Event()
+    put_off = SubmittedOrders.put_off
+
+    async def put_off_now(orders: SubmittedOrders, *which: Any, **more: Any) -> None:
+        await put_off(orders, *which, **more)
+        is_put_off.set()
+
     monkeypatch.setattr(submitting, "pause_after", lambda _: 0.0)
+    monkeypatch.setattr(SubmittedOrders, "put_off", put_off_now)
     async with place(tmp_path, tracking_id_unique="drafts-too") as here:
         here.simulator.order_fault(LEFT[0])
 
@@ -193,9 +202,7 @@ async def test_a_submitted_order_goes_on_with_its_draft(tmp_path: Path, monkeypa
 
         async with Desk(here.gs, here.ledger, mode=Mode.TWO_PHASE, on_outcome=note) as desk:
             await desk.submit(order())
-            orders = here.ledger.submitted("local")
-            while not ((await orders.standing("T-1"))[0] or pytest.fail("it was forgotten")).tries:  # noqa: ASYNC110
-                await asyncio.sleep(0)
+            await is_put_off.wait()
             here.simulator.clear_faults()
             assert isinstance(await desk.outcome("T-1"), Created)
         assert heard == [Created]

@@ -22,10 +22,10 @@ from gotsurge_async.push.brakes import prices_of
 from gotsurge_async.push.worker import TRIES, Worker, refuse_short_lease, timeouts_for
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.testing import simulated
+from gotsurge_async.transports.base import NothingSent
+from gotsurge_async.transports.memory import MemoryTransport
 from tests.support.orders import orders as make_orders
 from tests.support.pushes import QUICK, HastyClock
-
-NOBODY = "http://127.0.0.1:9/api/partnership/v1"
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ async def test_each_segment_is_sent_once(crew: Crew) -> None:
 async def test_a_service_that_cannot_be_reached_makes_it_rest(crew: Crew) -> None:
     """It gives back and rests, longer each time; after ten tries in which nothing moved the run is stopped for all."""
     run_id = await crew.put_up(20)
-    async with GotSurge(
-        "local", api_base=NOBODY, bearer_token="none", retry=RetryPolicy(attempts=1), clock=crew.clock
-    ) as gs:
+    where, nobody = {"api_base": crew.simulator.api_base}, MemoryTransport([NothingSent("refused")] * 100)
+    usual: dict[str, Any] = {"bearer_token": "none", "retry": RetryPolicy(attempts=1), "clock": crew.clock}
+    async with GotSurge("local", **where, transport=nobody, **usual) as gs:
         worker = crew.worker(gs)
         async with worker:
             for _ in range(TRIES - 1):

@@ -9,7 +9,7 @@ from gotsurge_async.cli.agents.sending import send_approved
 from gotsurge_async.cli.shared import output
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse, asynchronous
 from gotsurge_async.cli.shared.ledger import open_ledger, takes_ledger
-from gotsurge_async.cli.shared.options import json_option, option, port_option, user_name
+from gotsurge_async.cli.shared.options import json_option, option, person, port_option, user_name
 from gotsurge_async.cli.shared.output import as_json, at_a_terminal, confirmed, print_one, prose, say, spare
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded
@@ -25,7 +25,7 @@ from gotsurge_async.system import loops
 @takes_ledger
 @option("--yes DIGEST", "Approve without a question what has this digest, and no other.", name="digest")
 @option("--reject TEXT", "Reject the proposal, with the reason.")
-@option("--by NAME", "Who decides about the proposal.  [default: your user name on this machine]")
+@option("--by NAME", "Who decides about the proposal.  [default: your user name on this machine]", type=person)
 @option("--limit N", "List the newest N.", type=click.IntRange(1), default=20)
 @option("--serve", "Show the proposals on a page on this machine, until Ctrl-C.")
 @port_option(8767, " with --serve")

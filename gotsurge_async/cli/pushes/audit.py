@@ -24,7 +24,7 @@ from gotsurge_async.cli.shared.ledger import (
     target_of,
 )
 from gotsurge_async.cli.shared.next_steps import Standing, about_task, next_steps
-from gotsurge_async.cli.shared.options import PATH, json_option, option, user_name
+from gotsurge_async.cli.shared.options import PATH, json_option, option, person, user_name
 from gotsurge_async.cli.shared.output import (
     SHOWN,
     Step,
@@ -79,7 +79,7 @@ _FACTS = {
 @option("--repair", "Record vanished, cancelled and live tasks as GotSurge has them; asks first.")
 @option("--yes", "With --repair, do not ask.")
 @option("--all-vanished", "With --repair, free the keys also when GotSurge has none of the recorded tasks.")
-@option("--by NAME", "Who says that this may be repaired.  [default: your user name on this machine]")
+@option("--by NAME", "Who says that this may be repaired.  [default: your user name on this machine]", type=person)
 @option(
     "--max-reads N",
     "Stop after so many reads of GotSurge; the same command then compares the rest.",

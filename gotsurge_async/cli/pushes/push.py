@@ -58,8 +58,8 @@ from gotsurge_async.config import Limits
 from gotsurge_async.database import Place
 from gotsurge_async.errors import Coded, UsageError
 from gotsurge_async.ledger import Admission, Ledger, LedgerError, Mode, OrderState, Run, RunHeld, Similar
+from gotsurge_async.ledger.sql.runs import API_BASE, is_at, service_of
 from gotsurge_async.ledger.states import in_words
-from gotsurge_async.ledger.upkeep.register import service_of
 from gotsurge_async.push.brakes import Brakes
 from gotsurge_async.push.changes import ChangedRow, Known
 from gotsurge_async.push.map_use import MapNotAccepted, watched
@@ -312,7 +312,7 @@ class Pushing(Sending):
                 register=not options.target.simulate,
                 not_sent_before=options.not_sent_before,
             )
-            self._warn_of_other_names(gs.environment.api_base)
+            self._warn_of_other_places(gs.environment.api_base)
             if options.mode == "auto":
                 push.check_endpoints(*Mode)  # before the service is asked, and the file is read
                 await push.choose_mode()
@@ -378,7 +378,11 @@ class Pushing(Sending):
         return structs.replace(options.brakes, canary=canary)
 
     def _report_first_pushed(self, admission: Admission) -> None:
-        """Report the orders that are pushed for the first time since an older copy of the ledger was accepted."""
+        """Report orders that are archived, and those pushed first since an older copy of the ledger was accepted."""
+        if admission.archived:
+            orders = number_of(admission.archived, "already pushed order is", "already pushed orders are")
+            differ = verb(admission.archived, "it differs", "they differ")
+            self.say(f"{orders} archived: the ledger no longer shows whether {differ} from what was sent")
         if admission.created:
             orders = number_of(admission.created, "order was", "orders were")
             self.say(
@@ -427,11 +431,17 @@ class Pushing(Sending):
         if count > SHOWN_WARNINGS:
             self.say(f"  … and {count - SHOWN_WARNINGS:,} more: the result file `changed` has all")
 
-    def _warn_of_other_names(self, api_base: str) -> None:
-        """Warn if the ledger knows this server under another environment's name: keys are unique within one."""
+    def _warn_of_other_places(self, api_base: str) -> None:
+        """Warn if the ledger knows this server under another environment's name, or another server under this name."""
         target = self._options.target
         if target.simulate:
             return
+        here = [info for info in self._first.earlier if info.environment == target.environment]
+        for other in sorted({info.options[API_BASE] for info in here if not is_at(info, api_base)}):
+            self.say(
+                f"warning: orders were sent to {other} under the environment {target.environment}: they count as "
+                f"already pushed, but are not at {api_base}"
+            )
         server = service_of(api_base)
         names = {
             info.environment

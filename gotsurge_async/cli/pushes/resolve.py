@@ -15,7 +15,7 @@ from gotsurge_async.cli.shared.connect import SIMULATED, Target, connected, take
 from gotsurge_async.cli.shared.exits import Exit, Failure, Unreachable, WrongUse, asynchronous, exit_code_of
 from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, open_ledger, own_runs, takes_ledger, target_of
 from gotsurge_async.cli.shared.next_steps import Standing, next_steps
-from gotsurge_async.cli.shared.options import PATH, json_option, option, user_name
+from gotsurge_async.cli.shared.options import PATH, json_option, option, person, user_name
 from gotsurge_async.cli.shared.output import SHOWN, Step, counted, finish, print_first, prose, say, shown
 from gotsurge_async.cli.shared.push_options import rescan_after
 from gotsurge_async.client import GotSurge
@@ -138,7 +138,7 @@ def _show_reconciled(done: list[Reconciled], elsewhere: int) -> None:
 @option("--not-created", "The orders do not exist: their keys may be pushed again.")
 @option("--file FILE", "The in-doubt file of the run, RUN-in-doubt.csv or .jsonl, filled in as said above.", type=PATH)
 @option("--no-check", "Believe you without reading the tasks, where GotSurge cannot be reached.")
-@option("--by NAME", "Who has found it out.  [default: your user name on this machine]")
+@option("--by NAME", "Who has found it out.  [default: your user name on this machine]", type=person)
 @json_option
 @asynchronous
 async def resolve(

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, cast, get_origin
 
 import click
@@ -15,7 +15,7 @@ from gotsurge_async.calls.create import Unprocessed, stops_all
 from gotsurge_async.cli.pushes.undo import take_back
 from gotsurge_async.cli.shared.connect import Target, call, takes_platform, takes_target
 from gotsurge_async.cli.shared.exits import Exit, Failure, WrongUse
-from gotsurge_async.cli.shared.ledger import OtherServer, find_ledger, ledger_option, new_ledger_option
+from gotsurge_async.cli.shared.ledger import find_ledger, ledger_option, new_ledger_option, refuse_run_elsewhere
 from gotsurge_async.cli.shared.options import amount, json_option, option
 from gotsurge_async.cli.shared.outcomes import Results, takes_orders
 from gotsurge_async.cli.shared.output import (
@@ -29,9 +29,10 @@ from gotsurge_async.cli.shared.output import (
     spare,
 )
 from gotsurge_async.client import GotSurge
+from gotsurge_async.clock import moved_by
 from gotsurge_async.database import Place
-from gotsurge_async.errors import CallError, Coded, SignInNeeded, code_of
-from gotsurge_async.ledger import Ledger, LedgerError, Mode, RunHeld, RunInfo
+from gotsurge_async.errors import CallError, Coded, NotSent, OutcomeUnknown, SignInNeeded, code_of
+from gotsurge_async.ledger import Ledger, LedgerError, Mode, OtherServer, RunHeld, RunInfo
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.models.answers import Task
 from gotsurge_async.models.base import fields_of, is_model
@@ -40,6 +41,8 @@ from gotsurge_async.models.tasks import Message, Order, TaskChanges
 from gotsurge_async.models.words import in_words
 from gotsurge_async.money import Money
 from gotsurge_async.push.desk.desk import Desk
+from gotsurge_async.push.desk.outcomes import Outcome
+from gotsurge_async.resources.converging import cancel_task
 from gotsurge_async.system import loops
 from gotsurge_async.tables.cells import parse_int, parse_number
 
@@ -85,8 +88,15 @@ def create(target: Target, orders: Sequence[Order], platform: bool, ledger: Plac
         desk = await Desk.open(
             gs, place, mode=mode, validate=False, new_ledger=new_ledger, register=not target.simulate
         )
+
+        async def create_one(order: Order) -> Outcome:
+            try:
+                return await desk.create(order)
+            except OtherServer as error:  # the other orders have their outcomes all the same
+                return Unprocessed(order=order, error=NotSent(str(error), error.explain_code))
+
         async with desk:
-            results = await asyncio.gather(*map(desk.create, orders))
+            results = await asyncio.gather(*map(create_one, orders))
         unsent = (result.error for result in results if isinstance(result, Unprocessed))
         return Results(results, next(filter(stops_all, unsent), None))
 
@@ -124,7 +134,7 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
     """
     if not yes and at_a_terminal() and not confirmed(f"Cancel task {task_id} ({target.environment})?"):
         raise Failure(Coded("nothing was cancelled", "E112"), Exit.USAGE)
-    place, info = find_ledger(ledger, target), None
+    place, known, info, notes = find_ledger(ledger, target), None, None, False
     try:
         known, info = loops.run(_known_of(place, target, task_id))
         if known is not None:
@@ -132,18 +142,25 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
             say(f"task {task_id} is order {key} of run {run_id}")
             own = {"keys": (key,), "drafts": False, "reason": reason, "concurrency": None}
             return take_back(run_id=run_id, target=target, place=place, **own)
+        if info is not None:
+            refuse_run_elsewhere(info, target)
+        notes = info is None or info.archived_in is None
     except OtherServer as error:  # a task that is at this one, too, is cancelled all the same
-        say(f"the ledger cannot record this cancel, and will still show the order as created: {error}")
+        info = None
+        shows = "" if known is None else ", and will still show the order as created"
+        say(f"the ledger cannot record this cancel{shows}: {error}")
     except (RunHeld, LedgerError) as error:
         say(f"the ledger cannot record this cancel now, and will still show the order as created: {error}")
         say(f"to record the cancel later, run: gotsurge audit --env {target.environment} --repair")
 
     async def work(gs: GotSurge) -> Message:
-        if info is not None and info.archived_in is None:
-            await _begin_draft(place, info.environment, task_id)
-        message = await gs.tasks.cancel(task_id, reason=reason)
-        if info is not None and info.archived_in is None:
-            await _record_draft(gs, place, info.id, task_id)
+        if not notes or not await asyncio.to_thread(Backend(place).is_there):
+            return await gs.tasks.cancel(task_id, reason=reason)
+        if info is None:
+            return await _cancel_unknown(gs, place, target.environment, task_id, reason)
+        async with await Ledger.open(place) as opened:
+            message = await _cancel_noted(gs, opened, info.environment, task_id, reason)
+        await _record_draft(gs, place, info.id, task_id)
         return message
 
     message = call(target, work)
@@ -154,19 +171,45 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
     return None
 
 
-async def _begin_draft(place: Place, environment: str, task_id: str) -> None:
-    """Note that the draft is being cancelled: else the next order of its key could go on with it before that."""
-    async with await Ledger.open(place) as ledger:
-        run_id = (await ledger.begin_cancel(environment, [task_id])).get(task_id)
-    if run_id is not None:
-        raise Failure(
-            Coded(
-                f"nothing was cancelled: run {run_id} may be using this draft for an order now; run the command again "
-                "when that run has ended",
-                "E521",
-            ),
-            Exit.HELD,
-        )
+async def _cancel_unknown(gs: GotSurge, place: Place, environment: str, task_id: str, reason: str) -> Message:
+    """Cancel a task that the ledger does not know, even if it cannot be noted: a driver may be on the way."""
+    try:
+        ledger = await Ledger.open(place)
+    except LedgerError as error:
+        say(f"the ledger cannot note this cancel: {error}")
+        return await gs.tasks.cancel(task_id, reason=reason)
+    async with ledger:
+        return await _cancel_noted(gs, ledger, environment, task_id, reason)
+
+
+async def _cancel_noted(gs: GotSurge, ledger: Ledger, environment: str, task_id: str, reason: str) -> Message:
+    """Cancel a task that no order has, and note it before each try: else an order could go on with it before that."""
+    tries = 0
+
+    async def note() -> None:
+        nonlocal tries
+        until = moved_by(ledger.now(), timedelta(seconds=2 * gs.limits.settle))  # also of a try that lasts long
+        run_id = (await ledger.begin_cancel(environment, [task_id], until=until)).get(task_id)
+        if run_id is not None:
+            raise _in_use(run_id, is_unknown=tries > 0)
+        tries += 1
+
+    try:
+        return await cancel_task(gs.session, task_id, reason, note)
+    except OutcomeUnknown:
+        raise
+    except (CallError, SignInNeeded):  # no cancel of this command acts
+        await ledger.forget_cancel(task_id)
+        raise
+
+
+def _in_use(run_id: str, *, is_unknown: bool) -> Failure:
+    """The error for a task that an order may have by now; ``is_unknown``: an earlier try may have cancelled it."""
+    which = f"run {run_id} may be using this draft for an order now"
+    if is_unknown:
+        return Failure(Coded(f"it is unknown whether the task was cancelled: {which}", "E521"), Exit.IN_DOUBT)
+    why = f"nothing was cancelled: {which}; run the command again when that run has ended"
+    return Failure(Coded(why, "E521"), Exit.HELD)
 
 
 async def _record_draft(gs: GotSurge, place: Place, run_id: str, task_id: str) -> None:

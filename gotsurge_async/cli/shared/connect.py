@@ -169,7 +169,7 @@ async def _connected(target: Target, limits: Limits | None, timeouts: Timeouts |
         from gotsurge_async.simulator import Simulator  # with a web server, which only this needs
 
         async with Simulator() as simulator:
-            environment = Environment.named("local", api_base=simulator.api_base)
+            environment = Environment.named("local", api_base=simulator.api_base, temporary=True)
             async with _simulated(Settings(environment=environment), target.account, limits, timeouts) as gs:
                 yield gs
         return

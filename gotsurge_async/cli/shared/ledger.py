@@ -20,10 +20,10 @@ from gotsurge_async.config import Environment
 from gotsurge_async.database import Kind, Place, driver_of, place_of
 from gotsurge_async.errors import ConfigError, UsageError
 from gotsurge_async.ledger import Ledger, Mode, Run, RunInfo, RunState
+from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.ledger.upkeep.check import refuse_unfit
 from gotsurge_async.ledger.upkeep.counter import Keeper
-from gotsurge_async.ledger.upkeep.register import server_of
 from gotsurge_async.push.changes import Known, compare
 from gotsurge_async.push.map_use import MAP, MapUse
 from gotsurge_async.system.files import user_folder
@@ -161,10 +161,6 @@ def ending_of(*, in_doubt: int, left_out: bool, changed: int) -> Exit:
     return Exit.CHANGED if changed else Exit.CREATED
 
 
-class OtherServer(UsageError):
-    """A run was sent to another server than the one that was chosen."""
-
-
 def target_of(run: RunInfo, target: Target) -> Target:
     """The target for a command about a run: its own environment and server, and the account that made it.
 
@@ -195,9 +191,14 @@ def _api_base_for(run: RunInfo, target: Target) -> str | None:
     named = target.api_base or os.environ.get("GOTSURGE_API_BASE")
     settings = read_settings(structs.replace(target, api_base=named or own))
     chosen = named or settings.profile.api_base
-    if chosen and server_of(chosen) != server_of(own):
-        raise OtherServer(f"run {run.id} was sent to {own}, not to {chosen}: pass --api-base {own}", "E527")
+    if chosen:
+        refuse_other_server(run, chosen, "pass --api-base")
     return target.api_base if chosen else api_base_of(run)
+
+
+def refuse_run_elsewhere(run: RunInfo, target: Target) -> None:
+    """Raise OtherServer if a target chooses another server than a run's."""
+    _api_base_for(run, target)
 
 
 def api_base_of(run: RunInfo, *, other_shell: bool = False) -> str | None:

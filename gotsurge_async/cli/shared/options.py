@@ -101,6 +101,14 @@ def amount(text: str) -> Money:
         raise click.BadParameter(f"{text!r} is not an amount such as 1000 or SGD 1000.00") from None
 
 
+def person(text: str) -> str:
+    """The name of a person, without spaces around it; BadParameter if it is empty, or has a line break."""
+    name = text.strip()
+    if not (name and name.isprintable()):
+        raise click.BadParameter(f"{text!r} is not a name: give visible characters, on one line")
+    return name
+
+
 PATH = click.Path(path_type=Path)
 
 THE_FILE = "The file"

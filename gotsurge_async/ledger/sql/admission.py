@@ -18,8 +18,8 @@ from gotsurge_async.ledger.errors import LedgerError
 from gotsurge_async.ledger.sql import runs
 from gotsurge_async.ledger.sql.chunks import Chunk, body_row, chunks_of, each_page, load, number_of
 from gotsurge_async.ledger.sql.drafts import drafts_left
-from gotsurge_async.ledger.sql.marks import CRASHED, recorded
-from gotsurge_async.ledger.sql.pages import Owner, take_key
+from gotsurge_async.ledger.sql.marks import CRASHED
+from gotsurge_async.ledger.sql.pages import Owner, recorded, take_key
 from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.states import (
     CLAIMED,
@@ -234,6 +234,7 @@ def admit(
         pending=runs.counts(db, run.number).total - decided.already_pushed - created - held_back,
         already_pushed=decided.already_pushed,
         in_doubt=decided.in_doubt,
+        archived=decided.archived,
         superseded=decided.superseded,
         created=created,
         held_back=held_back,
@@ -277,6 +278,7 @@ class Decided(Struct):
     not_sent_before: bool = False
     already_pushed: int = 0
     in_doubt: int = 0
+    archived: int = 0
     superseded: int = 0
 
 
@@ -362,7 +364,7 @@ def contested(db: Database, run: Held) -> Iterator[list[_Contest]]:
                 else:
                     other = Owner(known[theirs.run], theirs, former[1])
             owner = other if other is not None and other.live else None
-            drafts = 0 if theirs is None or counts_on_it is not None else drafts_left(theirs, former[1])
+            drafts = 0 if theirs is None or counts_on_it is not None else drafts_left(run, known, theirs, former[1])
             block.append(_Contest(chunks[mine], at, key, former, other, owner, counts_on_it, drafts))
         yield block
 
@@ -398,7 +400,7 @@ def decide(
         (their_run, theirs, at), state = owner, owner.state
         lost = max(0, theirs.lost_drafts(at) - unused.get((theirs.run, each.key), 0))
         changed[mine.id] = mine
-        both, is_ours = run.mode is their_run.mode is Mode.TWO_PHASE, run.account == runs.account_of(their_run)
+        both, is_ours = run.mode is their_run.mode is Mode.TWO_PHASE, runs.is_ours(run, their_run)
         if both and is_ours and state in WITH_DRAFT and owner.task_id is not None and each.surely_same:
             # The very same order: it continues with its draft. One that differs in anything is another one.
             goes_on = OrderState.DRAFTED if state is OrderState.DRAFTED else OrderState.BROADCASTING
@@ -408,7 +410,7 @@ def decide(
             mine.claimed_at = theirs.claimed_at
             mine.open_until = max(mine.open_until or 0, theirs.open_until or 0) or None
         elif state in WAITING or (decided.not_sent_before and state is OrderState.IN_DOUBT and each.was_held_back):
-            # The draft of another account stays an unused one of its own run: only that account can cancel it.
+            # The draft of another account or server stays an unused one of its own run, which alone can cancel it.
             with_draft = state is OrderState.DRAFTING or (state is OrderState.DRAFTED and is_ours)
             mine.note(place, lost_drafts=lost + with_draft)
             if state is OrderState.DRAFTED and at in theirs.tasks:
@@ -421,6 +423,7 @@ def decide(
             mine.move(place, OrderState.ALREADY_PUSHED if each.same else OrderState.CHANGED, source=OrderState.LOADING)
             decided.already_pushed += 1
             decided.in_doubt += state in DOUBTFUL
+            decided.archived += their_run.archived_in is not None
             continue
         changed[theirs.id] = theirs
         theirs.move(at, OrderState.SUPERSEDED)

@@ -7,10 +7,9 @@ import msgspec
 
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.sql.chunks import PLACES, Chunk, by_chunk, chunks_of, load
-from gotsurge_async.ledger.sql.marks import recorded
-from gotsurge_async.ledger.sql.pages import owners_of_keys
-from gotsurge_async.ledger.sql.runs import Held, by_number
-from gotsurge_async.ledger.states import FREE, LIVE, OrderState
+from gotsurge_async.ledger.sql.pages import owners_of_keys, recorded
+from gotsurge_async.ledger.sql.runs import Held, by_number, is_ours
+from gotsurge_async.ledger.states import FREE, LIVE, Mode, OrderState, RunInfo
 
 
 def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, str]:
@@ -43,13 +42,20 @@ def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, s
     return fit
 
 
-def begin_cancel(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, str]:
+def begin_cancel(db: Database, environment: str, task_ids: Sequence[str], until: int | None = None) -> dict[str, str]:
     """Note that cancels of those of some drafts leave now that are not `in_use`; returns the others, with their runs.
 
-    A cancel that has begun is stored as the time 0: `adoptable` leaves out its draft from now on.
+    A cancel that has begun is stored as the time 0: `adoptable` leaves out its draft from now on, and no answer to a
+    create makes it the task of an order. With ``until``, tasks that are not noted are noted, too, without a run, and
+    with the time until which the cancel may act.
     """
+    if until is not None:
+        db.script("cancelling")  # an answer that is being recorded is seen by `in_use`; a later one sees the note
     used = in_use(db, environment, task_ids)
-    db.change("cancel_begins", ids=db.listed(set(task_ids) - used.keys()))
+    free = set(task_ids) - used.keys()
+    if until is not None:
+        db.insert("cancel_of_unknown", [(task_id, 0, "", until, 0) for task_id in free])
+    db.change("cancel_begins", ids=db.listed(free))
     return used
 
 
@@ -79,8 +85,13 @@ def lost_of(db: Database, ids: Sequence[int]) -> set[str]:
     }
 
 
-def drafts_left(chunk: Chunk, place: int) -> int:
-    """The number of drafts that may exist of an order that has ended, and that no driver knows."""
+def drafts_left(run: Held, known: Mapping[int, RunInfo], chunk: Chunk, place: int) -> int:
+    """The number of drafts that may exist of an order of a ``known`` run, which has ended, and that a run may use.
+
+    No driver knows of these. A run in direct mode, or of another account or server, can neither use nor cancel them.
+    """
+    if run.mode is not Mode.TWO_PHASE or not is_ours(run, known[chunk.run]):
+        return 0
     state = chunk.state(place)
     is_withdrawn = state is OrderState.WITHDRAWN and place in chunk.tasks
     return max(chunk.lost_drafts(place), int(is_withdrawn)) if state in FREE else 0

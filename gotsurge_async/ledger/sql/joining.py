@@ -242,7 +242,7 @@ def _inherits_draft(run: Held, row: NewOrder, owner: Owner) -> bool:
     return (
         owner.state in WITH_DRAFT
         and run.mode is owner.run.mode is Mode.TWO_PHASE
-        and run.account == runs.account_of(owner.run)
+        and runs.is_ours(run, owner.run)
         and owner.task_id is not None
         and owner.payload == row.payload
     )

@@ -529,15 +529,28 @@ SELECT task_id, key, noted_at, cancelled_at FROM unused_drafts WHERE run = :run 
 -- name: unused_by_key
 SELECT key, count(*) FROM unused_drafts WHERE run = :run AND key {among:keys} GROUP BY key;
 -- name: known_unused
-SELECT task_id FROM unused_drafts WHERE task_id {among:ids};
+SELECT task_id FROM unused_drafts WHERE task_id {among:ids} AND run > 0;
 -- name: keys_of_unused
-SELECT task_id, key FROM unused_drafts WHERE task_id {among:ids};
+SELECT task_id, key FROM unused_drafts WHERE task_id {among:ids} AND run > 0;
 -- name: being_cancelled
 SELECT task_id FROM unused_drafts WHERE task_id {among:ids} AND cancelled_at IS NOT NULL;
+-- name: cancel_may_act
+SELECT task_id, noted_at FROM unused_drafts WHERE task_id {among:ids} AND run = 0 AND cancelled_at = 0 AND noted_at > :now;
 -- name: runs_of_unused
 SELECT run FROM unused_drafts WHERE task_id {among:ids};
 -- name: add_unused
-INSERT INTO unused_drafts (task_id, run, key, noted_at, cancelled_at) VALUES {rows} ON CONFLICT (task_id) DO NOTHING;
+INSERT INTO unused_drafts (task_id, run, key, noted_at, cancelled_at) VALUES {rows} ON CONFLICT (task_id)
+DO UPDATE SET run = excluded.run, key = excluded.key, noted_at = excluded.noted_at WHERE unused_drafts.run = 0;
+-- A task that no order has, and that a person cancels, has the run 0, and is noted until the cancel can no longer act.
+-- name: cancelling@sqlite
+SELECT 1;
+-- name: cancelling@postgresql
+LOCK TABLE chunks IN SHARE ROW EXCLUSIVE MODE;
+-- name: cancel_of_unknown
+INSERT INTO unused_drafts (task_id, run, key, noted_at, cancelled_at) VALUES {rows} ON CONFLICT (task_id)
+DO UPDATE SET noted_at = excluded.noted_at WHERE unused_drafts.run = 0;
+-- name: forget_cancel
+DELETE FROM unused_drafts WHERE run = 0 AND cancelled_at = 0 AND task_id = :task_id;
 -- name: cancel_begins
 UPDATE unused_drafts SET cancelled_at = 0 WHERE task_id {among:ids} AND cancelled_at IS NULL;
 -- name: unused_cancelled

@@ -13,13 +13,13 @@ from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import IllegalTransition, NoSuchRun, StillOpen, TaskTaken, open_words
 from gotsurge_async.ledger.sql.chunks import PLACES, Chunk, by_chunk, clean, each_page, load, number_of, save_all
-from gotsurge_async.ledger.sql.runs import Held, by_number, fence
+from gotsurge_async.ledger.sql.pages import recorded, refuse_cancelling
+from gotsurge_async.ledger.sql.runs import Held, describe_order, fence
 from gotsurge_async.ledger.states import (
     CLAIMED,
     DOUBTFUL,
     LETTERS,
     LIVE,
-    OWNED_ELSEWHERE,
     OrderOutcome,
     OrderState,
     Taken,
@@ -218,10 +218,13 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
     wanted = [by_chunk(results.ids) for results in many]
     chunks = _seen_or_read(db, [(each.run, at, _CLAIMED) for each, at in zip(many, wanted, strict=True)])
     all_named: dict[str, dict[str, int]] = {}  # by all answers that are recorded together, by environment
+    made: list[str] = []  # the tasks that answers name for orders that are created or drafted now
+    read: list[str] = []  # the tasks that are read as those of orders that were in doubt
     for results, places in zip(many, wanted, strict=True):
         run = results.run
         named = all_named.setdefault(run.environment, {})
         if _take(db, results, places, chunks, named):
+            made += [outcome.task_id for outcome in results.outcomes if outcome.task_id]
             continue
         by_id = {outcome.id: outcome for outcome in results.outcomes}
         exist = all(number in chunks and run.has(chunks[number]) for number in places)
@@ -242,8 +245,11 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
         known = [(task_id, order) for task_id, order in answered if run.tasks.has(run.environment, task_id)]
         _refuse_taken(db, run.environment, known, answered=True)
         _refuse_taken(db, run.environment, doubtful)
+        made += [task_id for task_id, order in answered if by_id[order].state in _TAKEN_FROM]
+        read += [task_id for task_id, order in doubtful if by_id[order].state is OrderState.CREATED]
         db.committed.append(partial(run.tasks.keep, run.environment, tasks))
     save_all(db, chunks.values(), max(results.now for results in many))
+    refuse_cancelling(db, made, read, many[0].now)
     # An older copy knows nothing of the claim of a broadcast, nor of a cancel: it would call the order created.
     if any(results.broadcast or results.takes_back for results in many):
         count(db, many[0].slot)
@@ -365,29 +371,6 @@ def _is_earlier(db: Database, other: int, order: int) -> bool:
     earlier = chunks[number]
     same = not earlier.metas or earlier.metas[place].key == chunks[mine].metas[at].key
     return same and earlier.state(place) not in LIVE
-
-
-def describe_order(db: Database, order: int) -> str:
-    """An order with its key and its run, for people."""
-    number, place = divmod(order, PLACES)
-    chunk = load(db, [number], tasks=False, bodies=True)[number]
-    (run,) = by_number(db, [chunk.run]).values()
-    return f"order {chunk.metas[place].key} of run {run.id}" if chunk.metas else f"an order of run {run.id}, archived"
-
-
-def recorded(db: Database, environment: str, task_ids: Sequence[str], *, every: bool = False) -> dict[str, list[int]]:
-    """The orders of tasks: the live ones, else those that no run has since; with ``every`` also superseded ones."""
-    rows = db.rows("recorded", environment=environment, ids=db.listed(task_ids)) if task_ids else []
-    chunks = load(db, {row[0] for row in rows})
-    orders: dict[str, list[int]] = {}
-    live: dict[str, list[int]] = {}
-    for number, place, task_id in rows:
-        state = chunks[number].state(place)
-        if state not in OWNED_ELSEWHERE or (every and state is OrderState.SUPERSEDED):
-            orders.setdefault(task_id, []).append(number_of(number, place))
-        if state in LIVE:
-            live.setdefault(task_id, []).append(number_of(number, place))
-    return orders | live
 
 
 def recover(db: Database, run: Held, now: int) -> None:

@@ -297,7 +297,7 @@ class Notes(HeldRun):
     @reads
     def recorded(self, db: Database, task_ids: Sequence[str]) -> frozenset[str]:
         """Those of some tasks that are recorded for an order, in any run. The query reads all orders."""
-        return frozenset(marks.recorded(db, self._held.environment, task_ids))
+        return frozenset(pages.recorded(db, self._held.environment, task_ids))
 
     @writes
     def unused_cancelled(self, db: Database, now: int, task_ids: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.database import Database, Row
-from gotsurge_async.ledger.errors import IllegalTransition, damaged
+from gotsurge_async.ledger.errors import IllegalTransition, TaskCancelling, damaged, open_words
 from gotsurge_async.ledger.sql import runs
 from gotsurge_async.ledger.sql.chunks import (
     ARCHIVED,
@@ -363,3 +363,30 @@ def standing_of(state: OrderState, owner: Owner | None, payload: bytes) -> Order
         differs = state is not OrderState.ALREADY_PUSHED and owner.payload not in (None, payload)
         return OrderState.CHANGED if state is OrderState.CHANGED or differs else OrderState.ALREADY_PUSHED
     return OrderState.IN_DOUBT if owner.state in DOUBTFUL else OrderState.SUPERSEDED
+
+
+def recorded(db: Database, environment: str, task_ids: Sequence[str], *, every: bool = False) -> dict[str, list[int]]:
+    """The orders of tasks: the live ones, else those that no run has since; with ``every`` also superseded ones."""
+    rows = db.rows("recorded", environment=environment, ids=db.listed(task_ids)) if task_ids else []
+    chunks = load(db, {row[0] for row in rows})
+    orders: dict[str, list[int]] = {}
+    live: dict[str, list[int]] = {}
+    for number, place, task_id in rows:
+        state = chunks[number].state(place)
+        if state not in OWNED_ELSEWHERE or (every and state is OrderState.SUPERSEDED):
+            orders.setdefault(task_id, []).append(number_of(number, place))
+        if state in LIVE:
+            live.setdefault(task_id, []).append(number_of(number, place))
+    return orders | live
+
+
+def refuse_cancelling(db: Database, made: Sequence[str], read: Sequence[str], now: int) -> None:
+    """Raise TaskCancelling if a cancel of a task that an answer named has begun, or of one that was read may act.
+
+    Call it after the chunks are written: see `drafts.begin_cancel`.
+    """
+    for (task_id,) in db.rows("being_cancelled", ids=db.listed(made)) if made else ():
+        raise TaskCancelling(f"task {task_id} is being cancelled, or was")
+    for task_id, until in db.rows("cancel_may_act", ids=db.listed(read), now=now) if read else ():
+        when = open_words(from_microseconds(until), cancelling=True)
+        raise TaskCancelling(f"task {task_id} is being cancelled: {when}")

@@ -8,6 +8,7 @@ from functools import lru_cache
 from threading import Lock
 from types import GenericAlias
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct, field
@@ -15,8 +16,8 @@ from msgspec import Struct, field
 from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.config import SETTLE
 from gotsurge_async.database import Database, Kind, Row
-from gotsurge_async.ledger.errors import LedgerError, NoSuchRun, RunHeld, RunLost, damaged
-from gotsurge_async.ledger.sql.chunks import LAST, Chunk, task_ids_of
+from gotsurge_async.ledger.errors import LedgerError, NoSuchRun, OtherServer, RunHeld, RunLost, damaged
+from gotsurge_async.ledger.sql.chunks import LAST, PLACES, Chunk, load, task_ids_of
 from gotsurge_async.ledger.states import (
     CLAIMED,
     LETTERS,
@@ -36,6 +37,9 @@ SEEN = 1000
 
 MANY = 1_000_000_000
 """A number that is greater than that of all runs."""
+
+API_BASE = "api_base"
+"""The option of a run that holds its API base. Runs of older versions and of temporary simulators have none."""
 
 _BUCKETS = 1024
 _CHUNKS = 2_000
@@ -123,6 +127,7 @@ class Held(Struct, frozen=True, eq=False):
         spare: numbers that were allotted for further chunks, ascending; one that is never used is a gap.
         settle: microseconds for which a request that is not answered may act: see `config.Limits.settle`.
         account: see `account_of`.
+        server: see `server_of_run`.
     """
 
     number: int
@@ -140,6 +145,7 @@ class Held(Struct, frozen=True, eq=False):
     spare: list[int] = field(default_factory=list)
     settle: int = int(SETTLE * 1_000_000)
     account: str = ""
+    server: str = ""
 
     def has(self, chunk: Chunk) -> bool:
         """Whether a chunk is in the range that is held."""
@@ -155,12 +161,52 @@ class Held(Struct, frozen=True, eq=False):
 def held_as(info: RunInfo, tasks: RecordedTasks | None = None) -> Held:
     """A run under the epoch that it had when it was read; ``tasks`` are read when needed, unless passed."""
     known, place = tasks or RecordedTasks(), (info.number, info.id, info.environment)
-    return Held(*place, info.mode, info.epoch, tasks=known, account=account_of(info))
+    account, server = account_of(info), server_of_run(info)
+    return Held(*place, info.mode, info.epoch, tasks=known, account=account, server=server)
 
 
 def account_of(info: RunInfo) -> str:
     """The account that sends a run, "" for the only one. No other account may broadcast its drafts."""
     return info.options.get("account") or ""
+
+
+def service_of(api_base: str) -> str:
+    """The host, port and path of an API base, the same for every way to write it."""
+    return f"{server_of(api_base)}{urlsplit(api_base).path.rstrip('/')}"
+
+
+def server_of(api_base: str) -> str:
+    """The host and port of an API base, whose path GotSurge may change."""
+    parts = urlsplit(api_base)
+    host = (parts.hostname or "").rstrip(".")
+    host = "127.0.0.1" if host in ("localhost", "::1") else host
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    return f"{host}:{port}"
+
+
+def server_of_run(run: RunInfo) -> str:
+    """The server of a run, as `server_of` returns it; "" if the ledger does not have it."""
+    api_base = run.options.get(API_BASE)
+    return server_of(api_base) if api_base else ""
+
+
+def is_at(run: RunInfo, api_base: str) -> bool:
+    """Whether a run belongs to the server of an API base, or may, because the ledger does not have its server."""
+    return server_of_run(run) in ("", server_of(api_base))
+
+
+def refuse_other_server(run: RunInfo, api_base: str, how: str = "use the API base") -> None:
+    """Raise OtherServer if a run belongs to another server than that of an API base; ``how`` sets that base."""
+    if not is_at(run, api_base):
+        own = run.options[API_BASE]
+        raise OtherServer(f"run {run.id} was sent to {own}, not to {api_base}: {how} {own}")
+
+
+def is_ours(run: Held, other: RunInfo) -> bool:
+    """Whether another run has the account of a held run, and not certainly another server."""
+    theirs = server_of_run(other)
+    is_there = run.server == theirs or "" in (run.server, theirs)
+    return is_there and run.account == account_of(other)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -177,6 +223,14 @@ def one(db: Database, run_id: str) -> RunInfo:
 def by_number(db: Database, numbers: Iterable[int]) -> dict[int, RunInfo]:
     """Some runs, by their numbers."""
     return {row[0]: info_of(row) for row in db.rows("runs_numbered", numbers=db.listed(set(numbers)))}
+
+
+def describe_order(db: Database, order: int) -> str:
+    """An order with its key and its run, for people."""
+    number, place = divmod(order, PLACES)
+    chunk = load(db, [number], tasks=False, bodies=True)[number]
+    (run,) = by_number(db, [chunk.run]).values()
+    return f"order {chunk.metas[place].key} of run {run.id}" if chunk.metas else f"an order of run {run.id}, archived"
 
 
 def newest(db: Database, limit: int | None) -> list[RunInfo]:

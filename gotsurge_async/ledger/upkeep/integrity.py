@@ -20,8 +20,7 @@ from gotsurge_async.database.errors import NO_RIGHT
 from gotsurge_async.ledger.errors import RESCUE, Flaw, LedgerError, LedgerUnusable, unsound
 from gotsurge_async.ledger.locks import RunLocks
 from gotsurge_async.ledger.sql.chunks import PAGE, PLACES, Chunk, chunks_of, load
-from gotsurge_async.ledger.sql.marks import describe_order
-from gotsurge_async.ledger.sql.runs import MANY, by_number, info_of
+from gotsurge_async.ledger.sql.runs import MANY, by_number, describe_order, info_of
 from gotsurge_async.ledger.sql.schema import ARCHIVE_OF, TEXT
 from gotsurge_async.ledger.states import (
     CLAIMED,
@@ -239,7 +238,8 @@ def _orders(
 def _belonging(db: Database) -> Iterator[Flaw]:
     """Rows that belong to a row that does not exist."""
     for table, column, parent, number in _PARENTS:
-        gone = f"NOT EXISTS (SELECT 1 FROM {parent} WHERE {parent}.{number} = {table}.{column})"  # noqa: S608
+        # A task that no order has, and that a person cancels, has the run 0.
+        gone = f"{column} <> 0 AND NOT EXISTS (SELECT 1 FROM {parent} WHERE {parent}.{number} = {table}.{column})"  # noqa: S608
         for row in db.stream(f"SELECT {', '.join(_keys(table))} FROM {table} WHERE {gone}"):  # noqa: S608
             yield Flaw(table, _named(table, row), f"its {column} is missing")
 

@@ -17,6 +17,7 @@ from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, accepted_at
 from gotsurge_async.ledger.sql.admission import LOST as LOST
 from gotsurge_async.ledger.sql.chunks import Chunk, each_page, load
 from gotsurge_async.ledger.sql.pages import Owner, take_key
+from gotsurge_async.ledger.sql.pages import recorded as recorded_tasks
 from gotsurge_async.ledger.sql.store import Backend, place
 from gotsurge_async.ledger.states import (
     CLAIMED,
@@ -261,7 +262,7 @@ async def import_tasks(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder
 
     def job(db: Database) -> int:
         number = 0
-        recorded = marks.recorded(db, info.environment, list(tasks.values()))
+        recorded = recorded_tasks(db, info.environment, list(tasks.values()))
         for page in each_page(db, info.number, (OrderState.IN_DOUBT,), bodies=True):
             for chunk in page.values():
                 for place_ in chunk.places((OrderState.IN_DOUBT,)):
@@ -279,7 +280,7 @@ async def import_tasks(ledger: Ledger, info: RunInfo, orders: Sequence[LostOrder
 def _settle_lost(db: Database, held: runs.Held, info: RunInfo, orders: Mapping[str, LostOrder], now: int) -> int:
     """Give the orders of a lost run, which is loading, their states and tasks; returns the number of live ones."""
     contests = {(each.chunk.id, each.place): each for block in admission.contested(db, held) for each in block}
-    recorded = marks.recorded(db, held.environment, [lost.task_id for lost in orders.values() if lost.task_id])
+    recorded = recorded_tasks(db, held.environment, [lost.task_id for lost in orders.values() if lost.task_id])
     live = 0
     for page in each_page(db, held.number, bodies=True):
         for chunk in page.values():

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from msgspec import Struct, structs
 
@@ -62,7 +62,7 @@ class Account(Struct, frozen=True):
     """An account of a service, as far as it is known."""
 
     service: str
-    """Host, port and path of the API base, see `service_of`."""
+    """Host, port and path of the API base, see `runs.service_of`."""
     client: str = ""
     """The client key; "" if only a token is known."""
     name: str = ""
@@ -106,20 +106,6 @@ class Keys:
     def digest(self) -> str:
         """The digest as text."""
         return hashlib.sha256(f"{self.count} {self._sum % 2**256:x}".encode()).hexdigest()
-
-
-def service_of(api_base: str) -> str:
-    """The host, port and path of an API base, the same for every way to write it."""
-    return f"{server_of(api_base)}{urlsplit(api_base).path.rstrip('/')}"
-
-
-def server_of(api_base: str) -> str:
-    """The host and port of an API base, whose path GotSurge may change."""
-    parts = urlsplit(api_base)
-    host = (parts.hostname or "").rstrip(".")
-    host = "127.0.0.1" if host in ("localhost", "::1") else host
-    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
-    return f"{host}:{port}"
 
 
 def register_path() -> Path:

@@ -214,8 +214,8 @@ class Desk:
             InvalidData: the order is faulty, or has no key; every fault with its path. Nothing of it is remembered.
             NotSent: too many orders wait already. Nothing of it is remembered.
             ClientClosed, WrongLoop: the desk is closed, was never entered, or belongs to another event loop.
-            SignInNeeded, CallError, EndpointsAssumed, SecondLedger, LedgerError: the mode cannot be chosen, or the
-                ledger cannot be used, or not for this account. Nothing was sent.
+            SignInNeeded, CallError, EndpointsAssumed, SecondLedger, OtherServer, LedgerError: the mode cannot be
+                chosen, the ledger cannot be used for this account, or the order is at another server. Nothing was sent.
         """
         if timeout is not None:
             check_timeout(timeout)
@@ -274,7 +274,7 @@ class Desk:
         It has no timeout: use `asyncio.timeout`. A refused or cancelled order has an outcome until another has its key.
 
         Raises:
-            UsageError: no order has the key, or can have it, or the ledger no longer has its content.
+            UsageError: no order has the key, or can have it, the ledger no longer has its content, or it is elsewhere.
             ClientClosed, WrongLoop: the desk is closed, was never entered, or belongs to another event loop.
             LedgerError: the ledger cannot be read.
         """

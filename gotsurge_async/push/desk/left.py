@@ -2,30 +2,56 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 
 from gotsurge_async.errors import Forbidden, NotFound
-from gotsurge_async.ledger import UNDO, Ledger, LedgerUnusable, Mode, RunHeld, RunInfo
+from gotsurge_async.ledger import UNDO, Ledger, LedgerUnusable, Mode, RunHeld
+from gotsurge_async.ledger.sql.runs import API_BASE, is_at
+from gotsurge_async.push.desk.outcomes import DESK
 from gotsurge_async.push.push import Push
 
 log: logging.Logger = logging.getLogger(__name__)
 
+NEWEST = 1000
+"""The number of earlier runs whose server a desk checks."""
+
+
+async def warn_of_other_servers(ledger: Ledger, environment: str, api_base: str) -> None:
+    """Log a warning if the newest runs of a ledger include some of another server with this environment's name."""
+    runs = [info for info in await ledger.runs(NEWEST) if info.environment == environment]
+    for other in sorted({info.options[API_BASE] for info in runs if not is_at(info, api_base)}):
+        log.warning(
+            "the ledger has orders that were sent to %s under the environment %s: they are not at %s, and their keys "
+            "are refused here",
+            *(other, environment, api_base),
+        )
+
 
 async def resume_left(
     ledger: Ledger,
-    left: Iterable[RunInfo],
+    whose: tuple[str, str, str, Callable[[str], bool]],
     new_push: Callable[[Ledger, Mode], Push],
     present_mode: Callable[[], Awaitable[Mode]],
     reading: asyncio.Lock,
 ) -> set[str]:
-    """Resume those of some runs that no living process has, unless a person has undone them; each has the lock.
+    """Resume the runs of desks that no living process has, unless a person has undone them; each has the lock.
 
-    Returns the ids of two-phase runs that the service refused, because the account is a plain partner's by now. A desk
-    in direct mode sends the orders that wait in them.
+    Returns the ids of those that cannot be resumed here: runs of another server, and two-phase runs that the service
+    refused, because the account is a plain partner's by now. The orders that wait in them join other runs.
+
+    Args:
+        whose: only the runs of this environment and account are resumed, at this API base, unless answers of
+            them are being recorded.
     """
+    environment, account, api_base, is_recording = whose
     refused: set[str] = set()
-    for info in left:
-        if UNDO in info.options:
+    for info in await ledger.unfinished():
+        if DESK not in info.options or UNDO in info.options or info.environment != environment:
+            continue
+        if info.options.get("account", "") != account or is_recording(info.id):
+            continue
+        if not is_at(info, api_base):
+            refused.add(info.id)
             continue
         try:
             async with reading:

@@ -25,15 +25,17 @@ from gotsurge_async.ledger import (
     Mode,
     NewOrder,
     OrderRow,
+    OtherServer,
     PendingOrder,
     Recorded,
     RunHeld,
     RunLost,
 )
+from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.models.words import folded
 from gotsurge_async.push.chunks import Results
 from gotsurge_async.push.desk.answers import Answers
-from gotsurge_async.push.desk.left import resume_left
+from gotsurge_async.push.desk.left import resume_left, warn_of_other_servers
 from gotsurge_async.push.desk.opening import SharedLedger
 from gotsurge_async.push.desk.outcomes import (
     DESK,
@@ -47,7 +49,7 @@ from gotsurge_async.push.desk.outcomes import (
     with_order,
 )
 from gotsurge_async.push.desk.run import DeskRun
-from gotsurge_async.push.entering import account_name_of
+from gotsurge_async.push.entering import account_name_of, place_of
 from gotsurge_async.push.load import discarded_on_error
 from gotsurge_async.push.push import Push
 from gotsurge_async.tables.source import fingerprint_of
@@ -86,6 +88,7 @@ class DeskRuns:
         self.ledger: Ledger = shared.ledger
         self.environment: str = environment
         self.account: str = account_name_of(gs)
+        self.api_base: str = gs.environment.api_base
         self._mode = mode
         self._new_push = new_push
         self._push = new_push(self.ledger, mode or Mode.DIRECT)
@@ -160,7 +163,10 @@ class DeskRuns:
                     begun[answer.row.id] = entry
                     drafts.append(answer.row)
                 else:
+                    refuse_other_server(answer.run, self.api_base)
                     await self._answer(current, entry, answer)
+            except OtherServer as error:
+                entry.end(error)
             except LedgerError as error:  # the other ones are claimed, and are sent
                 entry.end_in_doubt(f"the ledger failed: {error}")
         if fresh:
@@ -414,9 +420,10 @@ class DeskRuns:
             self._push.check_endpoints(*Mode)
             await self._push.choose_mode()
         self._push.check_endpoints()
-        options = {DESK: True} | ({"account": self.account} if self.account else {})
+        options = {DESK: True, **place_of(self._gs)}
         run = await self.ledger.begin(environment=self.environment, mode=self._push.mode, source=DESK, options=options)
         async with discarded_on_error(run):
+            await warn_of_other_servers(self.ledger, self.environment, self.api_base)
             await self._push.enter(run)
             if self._push.entering is not None:
                 self._there |= await self._push.entering.there_before(run, NEW_FOR)
@@ -446,14 +453,9 @@ class DeskRuns:
             await self._clock.sleep(LOOK)
 
     async def _resume_left(self) -> None:
-        left = [
-            info
-            for info in await self.ledger.unfinished()
-            if info.options.get(DESK) and info.options.get("account", "") == self.account
-            if info.environment == self.environment and not self.answers.has_run(info.id)
-        ]
+        whose = self.environment, self.account, self.api_base, self.answers.has_run
         # Whoever asks for one of their orders waits until it is settled.
-        self.refused = await resume_left(self.ledger, left, self._new_push, self._present_mode, self._reading)
+        self.refused = await resume_left(self.ledger, whose, self._new_push, self._present_mode, self._reading)
 
     async def _present_mode(self) -> Mode:
         """The mode of runs that begin now."""

@@ -19,13 +19,16 @@ from gotsurge_async.ledger import (
     OLDER_COPY,
     OLDER_COPY_REPORTED,
     OTHER_CONTENT,
+    PUSHED,
     WAITING,
     LedgerError,
     OrderState,
     OrdersThere,
+    OtherServer,
     Recorded,
     Submitted,
 )
+from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.ledger.submitted import SubmittedOrders
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.push.changes import differing
@@ -116,6 +119,7 @@ class Sender:
         if waiting is not None and connection is None:  # else the caller's transaction may still be undone
             self._reported -= replaced - {waiting.number} - self._in_hand.keys()
         if recorded is not None:
+            refuse_other_server(recorded.run, self._runs.api_base)
             was = replayed(_entry(made, key, payload), recorded)
             if isinstance(was, Changed):
                 fields = ", ".join(was.fields)
@@ -139,6 +143,7 @@ class Sender:
         waiting, recorded = await (await self._orders()).standing(key)
         if waiting is None and recorded is None:
             raise UsageError(f"no order has the key {key}", "E910")
+        self._refuse_elsewhere(recorded)
         outcome = _outcome_of(key, waiting, recorded, self._runs.refused)
         if outcome is None:
             await self._sleep_until(ended, pause)
@@ -242,7 +247,13 @@ class Sender:
             if await orders.unclaim(order):
                 raise _Unclaimed
             return None
+        self._refuse_elsewhere(recorded)
         return _outcome_of(order.key, waiting, recorded, self._runs.refused)
+
+    def _refuse_elsewhere(self, recorded: Recorded | None) -> None:
+        """Raise OtherServer for an order that another server has, or may have."""
+        if recorded is not None and recorded.row.state in PUSHED:
+            refuse_other_server(recorded.run, self._runs.api_base)
 
     async def _note(self, order: Submitted, outcome: Outcome) -> bool:
         """Report the outcome of an order, and note that it is known; returns False if it is not."""
@@ -285,7 +296,7 @@ class Sender:
     async def _put_off(self, order: Submitted, error: GotSurgeError) -> None:
         """Postpone an order, and pause all others for a while if they may fail for the same reason."""
         now = self._clock.monotonic()
-        if isinstance(error, OrdersThere):
+        if isinstance(error, OrdersThere | OtherServer):
             log.warning("the submitted order with the key %s waits: %s", order.key, error)
         elif now >= self._not_before:
             log.warning("submitted orders wait, because the one with the key %s was not sent: %s", order.key, error)

@@ -165,6 +165,51 @@ def test_a_task_is_cancelled_where_it_is_though_its_run_was_sent_elsewhere(shell
     assert (shell.simulator.tasks()[0]["history"][-1][0], counted(shell, run_id)["created"]) == ("cancelled", 1)
 
 
+def test_a_draft_of_another_servers_run_is_cancelled_without_its_ledger(shell: Shell, elsewhere: Shell) -> None:
+    """The ledger notes no cancel of a draft that the other server has, and the command says so."""
+    own = account_of(shell, "platform")
+    shell.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=403))
+    run_id = own.push("A", words=("--mode", "two-phase"))[1]["run"]
+    shell.simulator.clear_faults()
+    (task,) = [task["id"] for task in shell.simulator.tasks()]
+    with closing(sqlite3.connect(shell.folder / "ledger.db")) as database, database:  # as if another run had noted it
+        database.execute("UPDATE chunks SET states = 'w'")
+        database.execute(
+            "INSERT INTO unused_drafts (task_id, run, key, noted_at) SELECT ?, number, 'A', 1 FROM runs", (task,)
+        )
+    moved(shell, "http://127.0.0.1:1/v0")
+    done = own.call("tasks", "cancel", task, "--reason", "x")
+    assert done.exit_code == 0, done.output
+    assert f"run {run_id} was sent to http://127.0.0.1:1/v0, not to {shell.simulator.api_base}" in done.stderr
+    with closing(sqlite3.connect(shell.folder / "ledger.db")) as database:
+        assert database.execute("SELECT cancelled_at FROM unused_drafts").fetchall() == [(None,)]
+
+
+def test_orders_are_created_beside_one_that_is_at_another_server(shell: Shell, elsewhere: Shell) -> None:
+    """That one is not sent, with the reason; the others have their outcomes."""
+    words = ("tasks", "create", "-", "--env", "local", *shell.ledger)
+    first = shell.run(*words, "--api-base", shell.simulator.api_base, stdin=json.dumps([order("A")]))
+    assert first.exit_code == 0, first.output
+    orders = json.dumps([order("A"), order("B")])
+    done = shell.run(*words, "--api-base", elsewhere.simulator.api_base, "--json", stdin=orders)
+    assert (done.exit_code, [row["result"] for row in json.loads(done.stdout)["orders"]]) == (
+        5,
+        ["unprocessed", "created"],
+    )
+    assert f"was sent to {shell.simulator.api_base}, not to {elsewhere.simulator.api_base}" in done.stdout
+
+
+def test_a_push_warns_that_orders_are_at_another_server(shell: Shell, elsewhere: Shell) -> None:
+    """They count as already pushed, though the present server does not have them."""
+    shell.push("A")
+    done, summary = elsewhere.push("A", "B")
+    where = f"orders were sent to {shell.simulator.api_base} under the environment local"
+    assert f"warning: {where}: they count as already pushed, but are not at {elsewhere.simulator.api_base}" in (
+        " ".join(done.stderr.split())
+    )
+    assert (summary["created"], summary["already_pushed"]) == (1, 1)
+
+
 def test_an_audit_of_one_account_passes_over_the_runs_of_others(shell: Shell) -> None:
     """Their tasks are not there for it, and their keys stay; that they were not compared is part of the result."""
     _, usual = shell.push("A", "B")

@@ -82,6 +82,8 @@ def test_its_file_is_known_when_it_is_pushed_again(shell: Shell) -> None:
         assert (looked.exit_code, shell.document(looked)["already_pushed"]) == (0, 1), looked.output
     done, again = shell.push("A", "B")
     assert (done.exit_code, again["already_pushed"], again["created"], tasks(shell)) == (0, 1, 1, before + 1)
+    why = "1 already pushed order is archived: the ledger no longer shows whether it differs from what was sent"
+    assert why in " ".join(done.stderr.split())
     assert clean(shell.call("reconcile")).exit_code == 0
 
 

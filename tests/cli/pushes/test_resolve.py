@@ -42,6 +42,16 @@ def states(shell: Shell, run_id: str) -> dict[str, int]:
     return found
 
 
+@pytest.mark.parametrize("by", ["Mei\nNg", "Mei\u202e", " ", ""])
+def test_a_name_that_is_not_one_line_is_refused(shell: Shell, by: str) -> None:
+    """It would look like another decision in what is printed, and nothing is recorded."""
+    run_id = shell.push_lost("A", when="before")
+    words = ("--key", "A", "--not-created", "--no-check")
+    done = shell.on_ledger("resolve", run_id, *words, "--by", by)
+    assert (done.exit_code, "is not a name" in done.stderr, states(shell, run_id)["in_doubt"]) == (2, True, 1)
+    assert shell.on_ledger("resolve", run_id, *words, "--by", " Mei ").stdout.endswith("says Mei\n")
+
+
 def test_a_persons_word_settles_an_order(shell: Shell) -> None:
     """The word is recorded with name and time, is shown by status, and a key that was not created can be pushed."""
     run_id = shell.push_lost("A", "B", when="before")

@@ -1,13 +1,18 @@
 """`gotsurge drafts` and `gotsurge tracking` against a simulator over real HTTP."""
 
+import asyncio
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
 
-from gotsurge_async.simulator import Fault, Simulator
+from gotsurge_async.bulk import Ledger
+from gotsurge_async.ledger import LedgerOlder
+from gotsurge_async.simulator import Fault, Simulator, SimulatorOptions
 from tests.cli.service.test_tasks import lines, order
-from tests.support.commands import Runner, local
+from tests.support.commands import Runner, Shell, local
 
 
 def drafted(run: Runner, simulator: Simulator, count: int) -> list[str]:
@@ -132,3 +137,57 @@ def test_no_ids_at_all_is_nothing_done(run: Runner, simulator: Simulator) -> Non
     """An empty standard input is no error, and no call."""
     done = run("drafts", "broadcast", "-", *local(simulator), "--json", stdin="")
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"done": 0, "not_done": 0, "tasks": []})
+
+
+@pytest.mark.usefixtures("at_once")
+def test_no_order_goes_on_with_a_draft_of_a_lost_answer_that_is_being_cancelled(run: Runner, tmp_path: Path) -> None:
+    """The ledger does not know the draft. A cancel that GotSurge refused is forgotten: the draft may be used again."""
+
+    async def work() -> None:
+        async with Simulator(options=SimulatorOptions(tracking_id_unique="drafts-too")) as simulator:
+            where = [*local(simulator), "--ledger", str(tmp_path / "ledger.db")]
+
+            async def cli(*words: str, **more: Any) -> Result:
+                return await asyncio.to_thread(run, *words, *where, **more)
+
+            async def create(name: str) -> str:
+                done = await cli("tasks", "create", "-", "--platform", stdin=json.dumps(order(name)))
+                return lines(done)[1][1]
+
+            for name, fault, code, then in (
+                ("A", Fault(operation="tasks.cancel", when="late", kind="reset", seconds=60), 3, "refused"),
+                ("B", Fault(operation="tasks.cancel", kind="status", status=403), 4, "created"),
+            ):
+                simulator.order_fault(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
+                simulator.order_fault(
+                    Fault(operation="platform.drafts.create", kind="status", status=503, after_calls=1)
+                )
+                assert await create(name) == "unprocessed"
+                simulator.clear_faults()
+                (draft,) = [task["id"] for task in simulator.tasks() if task["tracking_id"] == name]
+                simulator.order_fault(fault)
+                done = await cli("tasks", "cancel", draft, "--reason", "x", "--account", "platform")
+                assert done.exit_code == code, done.output
+                simulator.clear_faults()
+                assert await create(name) == then
+            assert (await asyncio.to_thread(run, "ledger", "check", *where[-2:])).exit_code == 0
+            assert {task["tracking_id"]: task["draft"] for task in simulator.tasks()} == {"A": True, "B": False}
+
+    asyncio.run(work())
+
+
+def test_a_task_is_cancelled_though_the_ledger_cannot_note_it(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No order has it, and a driver may be on the way: the command says that nothing was noted."""
+    shell.push("A")
+    orders = json.dumps([order("B")])
+    made = shell.run("drafts", "create", "-", *local(shell.simulator), "--json", stdin=orders)
+    (task,) = [row["id"] for row in json.loads(made.stdout)["orders"]]
+
+    async def refuse(*_: object, **__: object) -> Ledger:
+        raise LedgerOlder("is an older copy")
+
+    place = local(shell.simulator)
+    monkeypatch.setattr(Ledger, "open", refuse)
+    done = shell.run("tasks", "cancel", task, "--reason", "x", "--account", "platform", *place, *shell.ledger)
+    assert (done.exit_code, "cannot note this cancel: is an older copy" in done.stderr) == (0, True), done.output
+    assert shell.simulator.audit()["calls"]["tasks.cancel"] == 1

@@ -330,7 +330,7 @@ def test_a_draft_that_an_order_in_flight_may_have_is_not_cancelled(
     assert shell.run("tasks", "create", "-", "--platform", *words, stdin=json.dumps(order("A"))).exit_code == 4
     (task,) = shell.simulator.tasks()
 
-    async def in_flight(*_: object) -> dict[str, str]:
+    async def in_flight(*_: object, **__: object) -> dict[str, str]:
         return {task["id"]: "RUN-2"}
 
     monkeypatch.setattr(Ledger, "begin_cancel", in_flight)

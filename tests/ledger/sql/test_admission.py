@@ -250,6 +250,21 @@ async def test_a_draft_stays_with_its_account(ledger: Ledger, state: OrderState)
     assert await ledger.unused_drafts(second.id) == []
 
 
+@pytest.mark.parametrize("mode", ["two-phase", "direct"])
+@pytest.mark.parametrize("account", ["acme", ""])
+async def test_a_lost_draft_stays_with_a_run_that_cannot_use_it(ledger: Ledger, account: str, mode: str) -> None:
+    """Only a two-phase run of the same account takes it over; in any other run it could never be cancelled."""
+    first = await loaded(ledger, [order(1)], mode="two-phase", account="acme")
+    (claimed,) = await first.claim(await ids(first))
+    await first.lose_drafts([claimed])
+    await first.record([OrderOutcome(claimed, OrderState.REFUSED, error="no")])
+    second = await added(ledger, [order(1)], mode=mode, account=account)
+    await second.admit()
+    is_usable = account == "acme" and mode == "two-phase"
+    assert await second.lost_drafts() == ["TRK-1"] * is_usable
+    assert await first.lost_drafts() == ["TRK-1"]
+
+
 @pytest.mark.parametrize("state", [OrderState.REFUSED, OrderState.CANCELLED])
 async def test_a_free_order_that_was_pushed_again_is_reported_by_its_new_run(ledger: Ledger, state: OrderState) -> None:
     """What was refused or cancelled and pushed again is no longer certainly not there: the new run says what it is."""

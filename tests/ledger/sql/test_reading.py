@@ -1,5 +1,6 @@
 """What is asked of the ledger: the orders of a run, page after page, and single questions."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -13,9 +14,13 @@ from gotsurge_async.ledger import (
     OrderState,
     Rival,
     Size,
+    Taken,
+    TaskCancelling,
     UnusedDraft,
 )
 from gotsurge_async.ledger.sql import notes
+from gotsurge_async.ledger.upkeep.check import check
+from gotsurge_async.models.tasks import Receipt
 from tests.ledger.kit import START, TurnedClock, added, begun, bring, ids, loaded, only, order, orders
 
 
@@ -219,6 +224,32 @@ async def test_the_draft_of_a_withdrawn_order_may_become_that_of_its_key(ledger:
     assert await ledger.begin_cancel("simulator", [*drafts.values()]) == {drafts["TRK-3"]: second.id}
     assert await second.adoptable(drafts) == {}  # its cancel may act
     assert not any(draft.cancelled for draft in await ledger.unused_drafts(first.id))
+
+
+async def test_a_task_that_no_order_has_is_noted_while_a_person_cancels_it(ledger: Ledger, clock: TurnedClock) -> None:
+    """No answer makes it the task of an order. A draft that is noted as unused later is being cancelled still."""
+    run = await loaded(ledger, orders(2), mode="two-phase")
+    first, second = await run.claim(await ids(run))
+    until = clock() + timedelta(minutes=10)
+    assert await ledger.begin_cancel("simulator", ["draft-1", "draft-2"], until=until) == {}
+    assert await run.adoptable({"TRK-1": "draft-1"}) == {}
+    for outcomes in (
+        Taken([first, second], OrderState.DRAFTED, [Receipt(id="draft-3"), Receipt(id="draft-1")]),
+        [OrderOutcome(second, OrderState.DRAFTED, "draft-1")],
+    ):
+        with pytest.raises(TaskCancelling, match="task draft-1 is being cancelled"):
+            await run.record(outcomes, broadcast=True)
+    await ledger.forget_cancel("draft-2")
+    assert await run.adoptable({"TRK-2": "draft-2"}) == {"TRK-2": "draft-2"}
+    await run.note_unused([("TRK-1", "draft-1")])
+    assert [draft.task_id for draft in await ledger.unused_drafts(run.id)] == ["draft-1"]
+    assert await run.adoptable({"TRK-1": "draft-1"}) == {}
+    await run.record([OrderOutcome(first, OrderState.DRAFTED, "draft-2")])
+    assert await ledger.begin_cancel("simulator", ["draft-2", "draft-4"], until=until) == {"draft-2": run.id}
+    assert await ledger.owners("simulator", ["draft-1", "draft-4"]) == {"draft-1": 0}
+    await run.release_claim([second])
+    flaws = (await asyncio.to_thread(check, ledger.place)).flaws
+    assert {flaw.table for flaw in flaws} <= {"bodies"}  # the orders are no JSON here
 
 
 @pytest.mark.parametrize("inherits", [True, False])

@@ -75,17 +75,23 @@ async def test_an_order_of_an_undone_run_may_be_submitted_again(
 ) -> None:
     """Its key is free, also before a desk has noted that the order was not sent: then that is reported first."""
     heard: list[type] = []
+    is_heard = asyncio.Event()
+
+    def note(_: str, outcome: object) -> None:
+        heard.append(type(outcome))
+        is_heard.set()
+
     async with place(tmp_path) as at:
         await left(at.ledger, options=UNDONE)
         with monkeypatch.context() as patch:
             if at_once:
                 patch.setattr(submitting.Sender, "_take", lambda _: _nothing())
-            async with Desk(at.gs, at.ledger, on_outcome=lambda _, outcome: heard.append(type(outcome))) as desk:
+            async with Desk(at.gs, at.ledger, on_outcome=note) as desk:
                 assert isinstance(await desk.outcome("T-1"), Unprocessed)
-                while not (at_once or heard):  # noqa: ASYNC110
-                    await asyncio.sleep(0)
+                if not at_once:
+                    await is_heard.wait()
                 await desk.submit(order())
-        async with Desk(at.gs, at.ledger, on_outcome=lambda _, outcome: heard.append(type(outcome))) as desk:
+        async with Desk(at.gs, at.ledger, on_outcome=note) as desk:
             assert isinstance(await desk.outcome("T-1"), Created)
         assert heard == [Unprocessed, Created]
         assert at.simulator.audit()["by_tracking_id"] == {"T-1": 1}
