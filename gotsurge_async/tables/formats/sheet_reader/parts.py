@@ -30,6 +30,11 @@ _MAYBE = (b'"e"', b"'e'", b"<f", b":f", b"error")  # whatever _ODD matches has o
 _CELL = rb"""<(?:[\w.-]+:)?c(?=[\s>])(?:(?=[^>]*\st\s*=\s*["']e["'])|(?=[^>]*>\s*<(?:[\w.-]+:)?f[\s/>])%s)([^>]*)>"""
 _STYLED = rb"""|(?=[^>]*\ss\s*=\s*["'](?:%s)["'])"""
 _CELL_END = re.compile(rb"</(?:[\w.-]+:)?c>")
+_FORMULA = re.compile(rb"\s*<(?:[\w.-]+:)?f[\s/>]")
+# A formula that fills several cells, of which only the first one contains it.
+_FILLING = re.compile(
+    rb"""<(?:[\w.-]+:)?f(?=[^>]*\st\s*=\s*["'](?:array|dataTable)["'])(?=[^>]*\sref\s*=\s*["'][A-Z]+[0-9]+:)"""
+)
 _FORMULA_ALONE = re.compile(
     rb"\s*<(?:[\w.-]+:)?f(?:\s[^>]*)?(?:/>|>[^<]*</[^>]*>)\s*(?:<(?:[\w.-]+:)?v\s*(?:/>|></[^>]*>))?\s*</"
 )
@@ -101,9 +106,12 @@ class Parts:
             return odd, hidden
         styled = _STYLED % b"|".join(styles) if styles else b""
         cell_pattern = re.compile(_CELL % styled)
+        not_computed = part in self._odd and self._is_not_computed()
         for text in self._whole_cells(part):
+            if not_computed and _FILLING.search(text):
+                raise BadSheet(_LOST)
             for cell in cell_pattern.finditer(text):
-                if (known := _odd_cell(text, cell, styles)) is not None:
+                if (known := _odd_cell(text, cell, styles, not_computed=not_computed)) is not None:
                     odd.setdefault(known[0], []).append(known[1])
             if part in self._hiding:
                 rows = (dict(_ATTRIBUTE.findall(row[1])) for row in _ROW.finditer(text))
@@ -146,6 +154,14 @@ class Parts:
                 return part if part in self._zip.NameToInfo else ""
         return ""
 
+    def _is_not_computed(self) -> bool:
+        """Whether a spreadsheet program would replace the saved values of all formulas when it opens the workbook.
+
+        Programs that cannot compute formulas save 0 as the value of each. A spreadsheet program removes this mark.
+        """
+        calculation = self._tree(_WORKBOOK).find(".//{*}calcPr")
+        return calculation is not None and calculation.get("fullCalcOnLoad", "").encode() in _TRUE
+
     def _styles_with_zeros(self) -> dict[bytes, int]:
         """The styles of cells that show numbers with leading zeros, each with the number of digits."""
         tree = self._tree(_STYLES)
@@ -163,13 +179,17 @@ class Parts:
             raise BadSheet("is damaged: it cannot be read") from None
 
 
-def _odd_cell(text: bytes, cell: re.Match[bytes], styles: Mapping[bytes, int]) -> tuple[int, Cell] | None:
+def _odd_cell(
+    text: bytes, cell: re.Match[bytes], styles: Mapping[bytes, int], *, not_computed: bool
+) -> tuple[int, Cell] | None:
     """The row and the cell for a match of a pattern in `_CELL`; None if the cell is not odd after all."""
     attributes = dict(_ATTRIBUTE.findall(cell[1]))
     kind, zeros, rule = attributes.get(b"t", b"n"), 0, ""
     if kind == b"e":
         rule = _ERROR
-    elif kind != b"str" and not cell[1].endswith(b"/") and _FORMULA_ALONE.match(text, cell.end()):
+    elif not cell[1].endswith(b"/") and (
+        _FORMULA.match(text, cell.end()) if not_computed else kind != b"str" and _FORMULA_ALONE.match(text, cell.end())
+    ):
         rule = _NO_VALUE
     elif kind == b"n":
         zeros = styles.get(attributes.get(b"s", b"0"), 0)
