@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from gotsurge_async.errors import Coded, ConfigError, code_of
 from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.rules import Columns
-from gotsurge_async.tables.cells import Parse, parser
+from gotsurge_async.tables.cells import Exact, Parse, parser
 from gotsurge_async.tables.fields import FEEDBACK, ITEM_KEY, candidate_of, columns_of, did_you_mean, required_of
 from gotsurge_async.tables.formats.grid import Strip
 from gotsurge_async.tables.maps.column_map import NOW, ColumnMap, Dialect
@@ -283,7 +283,14 @@ def _text_at(places: Collection[int], reading: Reading, field: str) -> Callable[
     if not others:
         return lambda cells: cells[first]
     between = reading.column_map.join[field].between
-    return lambda cells: between.join(text for place in places if (text := cells[place].strip()))
+
+    def joined(cells: Sequence[str]) -> str:
+        parts = [text for place in places if (text := cells[place].strip())]
+        # A sample of how people write numbers does not apply to the decimals of a workbook's number.
+        is_exact = any(type(part) is Exact and "." in part for part in parts)
+        return Exact(between.join(parts)) if is_exact else between.join(parts)
+
+    return joined
 
 
 def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str, tuple[int, ...]]:
