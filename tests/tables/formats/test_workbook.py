@@ -288,6 +288,32 @@ def test_merged_cells_are_faults() -> None:
     assert "is merged with the cell above" in outcome.faults[0]
 
 
+@pytest.mark.parametrize(
+    "hidden", ["", 'office:value-type="string"><text:p>619110</text:p></table:covered-table-cell>']
+)
+def test_merged_cells_of_libreoffice_are_faults(hidden: str) -> None:
+    """In their own sheet, and with the repeated rows and cells before them counted; also if they hide a value."""
+
+    def write(text: str) -> str:
+        cell = '<table:table-cell office:value-type="string"><text:p>{}</text:p></table:table-cell>'
+        covered = f"<table:covered-table-cell {hidden or '/>'}"
+        text = text.replace(cell.format("below"), covered)
+        text = text.replace(
+            cell.format("018956"), cell.format("018956").replace(" ", ' table:number-rows-spanned="2" ', 1)
+        )
+        text = text.replace("</table:table-row>", f"</table:table-row>{empty}", 1)
+        other = '<table:table table:name="Other"><table:table-row><table:table-cell table:number-rows-spanned="3"/>'
+        return text.replace("<office:spreadsheet>", f"<office:spreadsheet>{other}</table:table-row></table:table>")
+
+    empty = '<table:table-row table:number-rows-repeated="2"><table:table-cell/></table:table-row>'
+    rows = [row_of(to_address__zip_code="018956"), row_of(tracking_id="B", to_address__zip_code="below")]
+    data = rewritten(ods_bytes([HEADER, *rows, row_of(tracking_id="C")]), "content.xml", write)
+    outcome = read_book(data, "ods", sheet="Orders")
+    assert outcome.places == [(5, "to_address.zip_code")]
+    assert "is merged with the cell above" in outcome.faults[0]
+    assert [row.key for row in outcome.rows] == ["SHS-1", "C"]
+
+
 def test_a_cell_far_from_the_table_is_reported_before_all_between_is_held() -> None:
     """One stray cell in the last corner would need half a terabyte."""
     file = io.BytesIO()

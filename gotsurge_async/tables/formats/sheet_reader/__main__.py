@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from .messages import ADVICE_TO_SPLIT, OUT_OF_MEMORY, SIZE, BadSheet, End, Message, Refusal, Request, Row, Rows, Sheet
-from .parts import Cell, Parts
+from .parts import Cell, Parts, Range
 from .texts import TEXTS
 
 if TYPE_CHECKING:
@@ -111,8 +111,9 @@ def messages(file: IO[bytes], request: Request) -> Iterator[Sheet | Rows]:
             raise BadSheet(_ERROR_OF_ODS)
         odd, hidden = parts.search(about.name)
         about.hidden = (len(hidden), hidden[0]) if hidden else (0, 0)
+    merged = sheet.merged_cell_ranges or (parts.merged_in(about.name) if parts else ())
     yield about
-    yield from _blocks(_rows(sheet, odd, request.row))
+    yield from _blocks(_rows(sheet, odd, merged, request.row))
 
 
 def _choose(visible: Mapping[str, bool], name: str | None) -> str | None:
@@ -135,12 +136,14 @@ def _blocks(rows: Iterable[tuple[Row, int]]) -> Iterator[Rows]:
     yield Rows(block)
 
 
-def _rows(sheet: "CalamineSheet", odd: dict[int, list[Cell]], most: int) -> Iterator[tuple[Row, int]]:
+def _rows(
+    sheet: "CalamineSheet", odd: dict[int, list[Cell]], ranges: Iterable[Range], most: int
+) -> Iterator[tuple[Row, int]]:
     """The rows with a text, or with a cell whose missing value is a fault, each with its length."""
     left = sheet.start[1] if sheet.start else 0
     with _bad_sheet():
         rows = enumerate(sheet.iter_rows(), start=1)
-    merged = _below_others(sheet.merged_cell_ranges or ())
+    merged = _below_others(ranges)
     last_rows: dict[int, int] = {}  # the column of a cell that is merged with those below -> the last of their rows
     width = 0
     for line, values in rows:
@@ -201,7 +204,7 @@ def _bad_sheet(*errors: type[Exception]) -> Iterator[None]:
         raise BadSheet("is damaged: it cannot be read") from None
 
 
-def _below_others(ranges: Iterable[tuple[tuple[int, int], tuple[int, int]]]) -> dict[int, list[tuple[int, int]]]:
+def _below_others(ranges: Iterable[Range]) -> dict[int, list[tuple[int, int]]]:
     """Cells that are merged with those below: the first row -> their column, from 0, and their last row."""
     merged: dict[int, list[tuple[int, int]]] = {}
     for (first, column), (last, _) in ranges:

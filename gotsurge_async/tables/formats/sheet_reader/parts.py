@@ -11,8 +11,9 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeAlias
 from xml.etree import ElementTree  # expands nothing beyond what it reads, which is limited
+from xml.parsers import expat  # the same
 
 from .messages import ADVICE_TO_SPLIT, FREE, BadSheet, Request
 
@@ -47,6 +48,9 @@ _ZEROS = re.compile(r"0{2,20}")
 _WORKBOOK, _RELATED, _STYLES = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/styles.xml"
 _SHEETS = "xl/worksheets/"
 _CONTENT = "content.xml"  # the part of an .ods that has the cells
+_SPANNING = re.compile(rb"""number-rows-spanned\s*=\s*["'](?!1["'])""")
+_TABLE = "urn:oasis:names:tc:opendocument:xmlns:table:1.0 "
+_CELLS = {f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"}
 
 
 class Cell(NamedTuple):
@@ -61,6 +65,43 @@ class Cell(NamedTuple):
     column: int
     zeros: int
     rule: str
+
+
+Range: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
+"""Merged cells: the row and the column of the first cell, and of the last one, from 0."""
+
+
+class _Tables:
+    """Handlers of the elements of an .ods that note the ``merged`` cells of one sheet. Others repeat rows or cells."""
+
+    def __init__(self, sheet: str) -> None:
+        self.merged: list[Range] = []
+        self._sheet = sheet
+        self._inside: list[bool] = []  # for each table that is open, whether it is the sheet; cells may contain tables
+        self._row = self._column = self._rows = 0
+
+    def start(self, name: str, attributes: Mapping[str, str]) -> None:
+        """Count a cell, or begin a row or a table."""
+        if name == f"{_TABLE}table":
+            self._inside.append(not self._inside and attributes.get(f"{_TABLE}name") == self._sheet)
+        elif self._inside != [True]:
+            return
+        elif name == f"{_TABLE}table-row":
+            self._column, self._rows = 0, int(attributes.get(f"{_TABLE}number-rows-repeated", 1))
+        elif name in _CELLS:
+            rows = int(attributes.get(f"{_TABLE}number-rows-spanned", 1))
+            columns = int(attributes.get(f"{_TABLE}number-columns-spanned", 1))
+            if rows > 1:
+                last = self._row + rows - 1, self._column + columns - 1
+                self.merged.append(((self._row, self._column), last))
+            self._column += int(attributes.get(f"{_TABLE}number-columns-repeated", 1))
+
+    def end(self, name: str) -> None:
+        """End a row or a table."""
+        if name == f"{_TABLE}table":
+            self._inside.pop()
+        elif name == f"{_TABLE}table-row" and self._inside == [True]:
+            self._row += self._rows
 
 
 class Parts:
@@ -78,12 +119,15 @@ class Parts:
             raise BadSheet(f"expands to {total:,} bytes, but the limit is {allowed:,}: {ADVICE_TO_SPLIT}")
         self._odd: set[str] = set()
         self._hiding: set[str] = set()
+        self._is_spanning = False
         for name in self._zip.namelist():
             before, rows, columns = b"", 0, 0
             for block in self._blocks(name):
                 around = before + block
                 if any(sign in around for sign in _MAYBE) and _ODD.search(around):
                     self._odd.add(name)
+                if name == _CONTENT and _SPANNING.search(around):
+                    self._is_spanning = True
                 if name.startswith(_SHEETS):
                     if b"hidden" in around:
                         self._hiding.add(name)
@@ -118,6 +162,20 @@ class Parts:
                 numbers = (row.get(b"r", b"") for row in rows if row.get(b"hidden") in _TRUE)
                 hidden += [int(number) for number in numbers if number.isdigit()]
         return odd, hidden
+
+    def merged_in(self, sheet: str) -> list[Range]:
+        """The cells of a sheet of an .ods that are merged with cells below."""
+        if not self._is_spanning:
+            return []
+        tables, parser = _Tables(sheet), expat.ParserCreate(namespace_separator=" ")
+        parser.StartElementHandler, parser.EndElementHandler = tables.start, tables.end
+        try:
+            for block in self._blocks(_CONTENT):
+                parser.Parse(block)
+            parser.Parse(b"", True)
+        except (expat.ExpatError, ValueError):
+            raise BadSheet("is damaged: it cannot be read") from None
+        return tables.merged
 
     def _blocks(self, name: str) -> Iterator[bytes]:
         # zipfile reads no more of a part than its stated size, and compares its checksum.
