@@ -16,7 +16,7 @@ import msgspec
 from gotsurge_async.errors import Coded
 from gotsurge_async.models.rules import Columns, check_item
 from gotsurge_async.models.tasks import Item, Order
-from gotsurge_async.tables.cells import Misread, encode, encode_row
+from gotsurge_async.tables.cells import Misread, encode, encode_row, shortened_by_spreadsheet
 from gotsurge_async.tables.checks.faults import SourceReport
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.fields import INCOMPLETE, ITEM_KEY, ItemRow, candidate_of, columns_of
@@ -26,8 +26,10 @@ from gotsurge_async.tables.header import Header, Reading
 from gotsurge_async.tables.options import SourceOptions
 from gotsurge_async.tables.source import (
     IN_DOUBT,
+    INVOICE,
     MAY_EXIST,
     NOT_MENDED,
+    SHORTENED,
     Source,
     SourceRow,
     check_key,
@@ -137,6 +139,7 @@ class TableSource(Source):
             keys = [str(header.key(record.cells).strip()) for record in block]
         text = "".join(keys)
         is_plain = all(keys) and text.isascii() and text.isprintable() and "+" not in text
+        is_plain = is_plain and "+" not in "".join(filter(None, columns[""].get(INVOICE, ())))
         is_plain = is_plain and self._items is None and header.status is None and not self._table.bad
         return keys if is_plain and self._are_good(columns) else []
 
@@ -165,6 +168,8 @@ class TableSource(Source):
             findings = self._findings(order)
         for finding in findings:
             self._table.add(finding)
+        if order.invoice_number and self._key_field != INVOICE and shortened_by_spreadsheet(order.invoice_number):
+            self._table.wrong(INVOICE, Coded(SHORTENED, "E607"))
         if order.tracking_id is None:
             self._nameless |= ITEM_KEY in self._table.bad or self._joined_by_key
         elif self._items is not None:

@@ -159,10 +159,12 @@ WRONG: list[tuple[str, dict[str, str], list[str], str]] = [
     ),
     ("a NUL would reach the service", {"from_contact.phone": "+65\0"}, ["from_contact.phone"], ""),
     ("a spreadsheet has made one of many keys", {"tracking_id": "1.23E+12"}, ["tracking_id"], "spreadsheet"),
+    ("and of invoice numbers", {"invoice_number": "1.23E+12"}, ["invoice_number"], "spreadsheet"),
     *(
         (f"keys that look the same, by {mark!r}", {"tracking_id": f"A{mark}1"}, ["tracking_id"], "invisible")
-        for mark in ("\u200b", "\u00a0", "\u202c", "\n")
+        for mark in ("\u200b", "\u00a0", "\u202c", "\n", "\ufe0f", "\u034f", "\u2800", "\u3164")
     ),
+    ("an accent apart from its letter", {"tracking_id": "CAFE\u0301"}, ["tracking_id"], "normal form"),
 ]
 
 

@@ -94,7 +94,7 @@ def test_a_weight_of_single_precision_goes_out_as_it_was_written(tmp_path: Path)
 
 def test_a_whole_number_in_a_float_is_the_key_without_a_point(tmp_path: Path) -> None:
     """A column of ids of which some are missing is often made one of floats; it is a fault once digits are lost."""
-    rows = [{"tracking_id": key, "invoice_number": str(key)} for key in (2.0**53 - 1, 2.0**53, 1e16, 1e15)]
+    rows = [{"tracking_id": key, "invoice_number": f"{key:.0f}"} for key in (2.0**53 - 1, 2.0**53, 1e16, 1e15)]
     result = read(file_of(tmp_path, *rows).read_bytes(), name="orders.parquet")
     assert [row.key for row in result.rows] == ["9007199254740991", "1000000000000000"]
     assert result.places == [(2, "tracking_id"), (3, "tracking_id")]

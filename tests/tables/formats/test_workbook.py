@@ -108,10 +108,12 @@ def test_numbers_are_what_a_spreadsheet_shows() -> None:
 @pytest.mark.parametrize("number", [10**15, 1234567890123456, 12345678901234567])
 @pytest.mark.parametrize("format_", MAKE)
 def test_a_number_that_lost_digits_is_no_key(format_: str, number: int) -> None:
-    """More than fifteen digits are more than a spreadsheet keeps."""
+    """A spreadsheet keeps fifteen digits. An invoice number finds an order's task, so its digits matter, too."""
     outcome = read_book(MAKE[format_]([HEADER, row_of(tracking_id=number)]), format_)
     assert outcome.places == [(2, "tracking_id")]
     assert outcome.report.faults[0].rule == SHORTENED
+    outcome = read_book(MAKE[format_]([HEADER, row_of(invoice_number=number)]), format_)
+    assert outcome.places == [(2, "invoice_number")]
     last = read_book(MAKE[format_]([HEADER, row_of(tracking_id=10**15 - 1)]), format_)
     assert last.order.tracking_id == "999999999999999"
 
