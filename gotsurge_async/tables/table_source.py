@@ -46,6 +46,8 @@ TOO_MANY = (
     "the result files are too large for a workbook, and the map would misread numbers such as 1.234 in a CSV file: "
     f"divide the table into parts of at most {number_of(MOST_ROWS, 'row')}"
 )
+TAKEN = "an order above has the same tracking_id, so each of its items would be in both: give each order its own"
+"""The rule for orders with another key, whose items are joined by tracking id all the same."""
 _FEW = 8
 """The number of rows of which each is read alone if a cell of one of them may be wrong."""
 _Good = tuple[Sequence[Record], Sequence[str], Sequence[Any]]
@@ -173,6 +175,9 @@ class TableSource(Source):
         if order.tracking_id is None:
             self._nameless |= ITEM_KEY in self._table.bad or self._joined_by_key
         elif self._items is not None:
+            if not self._joined_by_key and self._items.has_taken(order.tracking_id):
+                self._table.wrong(ITEM_KEY, Coded(TAKEN, "E230"))
+                self.report.whole = True  # without this row, the first order would have the items of both
             order.items = self._items.take(order.tracking_id)
             if self.faulty is not None and (where := self._items.fault_of(order.tracking_id)):
                 self._table.wrong(ITEM_KEY, Coded(f"an item of this order has faults: {where}", "E236"))
@@ -281,6 +286,10 @@ class _Items:
         for number, _ in rows:
             self._taken[number] = 1
         return msgspec.Raw(b"[" + b",".join(items for _, items in rows) + b"]") if rows else None
+
+    def has_taken(self, tracking_id: str) -> bool:
+        """Whether an order with this tracking id has taken its items."""
+        return any(self._taken[number] for number, _ in self._db.execute(_FIND, (tracking_id,)))
 
     def fault_of(self, tracking_id: str) -> str | None:
         """File and line of an order's faulty item, which `take` leaves out; None if there is none."""
