@@ -17,6 +17,7 @@ from gotsurge_async.errors import Coded
 from gotsurge_async.models.rules import Columns, check_item
 from gotsurge_async.models.tasks import Item, Order
 from gotsurge_async.tables.cells import Misread, encode, encode_row, shortened_by_spreadsheet
+from gotsurge_async.tables.checks.exchanged import EXCHANGED, Days
 from gotsurge_async.tables.checks.faults import SourceReport
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.fields import INCOMPLETE, ITEM_KEY, ItemRow, candidate_of, columns_of
@@ -73,6 +74,7 @@ class TableSource(Source):
         column = columns_of(Order).get(options.key)
         # A key that is a text of the order itself; "" if it is anything else.
         self._key_field = options.key if column and column.kind is str and not column.parent else ""
+        self._days = Days(self._map)
         self._nameless = False  # whether a row has a tracking id that cannot be read
 
     def rows(self) -> Iterator[SourceRow]:
@@ -88,6 +90,7 @@ class TableSource(Source):
             if self.columns is None:
                 self._begin(header)
                 encode_cells = encode if self.form.format == "csv" else encode_row
+            self._days.note(block)
             for records, keys, orders in self._orders(block, header):
                 lines, rows = [record.line for record in records], [record.cells for record in records]
                 if header.written_by_a_push:
@@ -97,6 +100,8 @@ class TableSource(Source):
         self.form = table.grid.form
         if table.read_to_end:
             self.sha256: str | None = table.grid.digest.hexdigest()
+        for line, column in self._days.mixed():
+            table.add_fault(Coded(EXCHANGED, "E220"), line=line, column=column)
         self._check_result_files(self.line)
         self._report_orphans()
 
@@ -111,6 +116,7 @@ class TableSource(Source):
         self.form: Form = self._table.grid.form
         self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
         self.not_read: tuple[str, ...] = header.not_read
+        self._days.begin(header)
         if self._items is not None and ITEM_KEY not in header.places:
             rule = Coded("this column is missing: it must show which order each item belongs to", "E230")
             self._table.add_fault(rule, line=1, column=ITEM_KEY)
