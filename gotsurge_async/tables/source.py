@@ -51,22 +51,22 @@ _VARIANT = pattern("[\ufe00-\ufe0f\U000e0100-\U000e01ef\u180b-\u180d\u180f]")
 """Characters that only choose a variant of the sign before them."""
 
 
-def problem_of(key: str) -> str | None:
-    """The rule that a key breaks because another key may look the same; None if it breaks none."""
-    if key.isascii():
-        return None if key.isprintable() else UNSEEN
+def check_look(key: str) -> None:
+    """Check that no other key looks like this one; the ValueError names the rule that it breaks."""
+    if key.isascii() and key.isprintable():
+        return
     letters = {*key} - {" "}
     if letters & _BLANK or _VARIANT.search(key) or not _UNSEEN.isdisjoint(map(unicodedata.category, letters)):
-        return UNSEEN
-    return None if unicodedata.is_normalized("NFC", key) else NOT_NORMAL
+        raise Misread(UNSEEN, "E229")
+    if not unicodedata.is_normalized("NFC", key):
+        raise Misread(NOT_NORMAL, "E229")
 
 
 def check_key(key: str) -> None:
-    """Check that a key has only characters that its user can see; the ValueError names the rule that it breaks."""
+    """Check that a key is whole, and that no other key looks like it; the ValueError names the rule that it breaks."""
     if shortened_by_spreadsheet(key):
         raise Misread(SHORTENED, "E607")
-    if problem := problem_of(key):
-        raise Misread(problem, "E229")
+    check_look(key)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

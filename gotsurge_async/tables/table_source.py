@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,7 +17,6 @@ from gotsurge_async.errors import Coded
 from gotsurge_async.models.rules import Columns, check_item
 from gotsurge_async.models.tasks import Item, Order
 from gotsurge_async.tables.cells import Misread, encode, encode_row, shortened_by_spreadsheet
-from gotsurge_async.tables.checks.exchanged import EXCHANGED, Days
 from gotsurge_async.tables.checks.faults import SourceReport
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.fields import INCOMPLETE, ITEM_KEY, ItemRow, candidate_of, columns_of
@@ -39,6 +38,9 @@ from gotsurge_async.tables.source import (
 )
 from gotsurge_async.tables.table import Table
 
+if TYPE_CHECKING:
+    from gotsurge_async.tables.checks.exchanged import Days
+
 WITHOUT_BOOKS = (
     "the result files would be CSV files, in which the map would misread numbers such as 1.234: "
     'to get workbooks instead, pip install "gotsurge-async[excel]"'
@@ -46,6 +48,10 @@ WITHOUT_BOOKS = (
 TOO_MANY = (
     "the result files are too large for a workbook, and the map would misread numbers such as 1.234 in a CSV file: "
     f"divide the table into parts of at most {number_of(MOST_ROWS, 'row')}"
+)
+EXCHANGED = (
+    "some of its dates are text, so a spreadsheet may have exchanged days and months of the others: "
+    "make all of them text, or all of them dates"
 )
 TAKEN = "an order above has the same tracking_id, so each of its items would be in both: give each order its own"
 """The rule for orders with another key, whose items are joined by tracking id all the same."""
@@ -74,7 +80,7 @@ class TableSource(Source):
         column = columns_of(Order).get(options.key)
         # A key that is a text of the order itself; "" if it is anything else.
         self._key_field = options.key if column and column.kind is str and not column.parent else ""
-        self._days = Days(self._map)
+        self._days: Days | None = None
         self._nameless = False  # whether a row has a tracking id that cannot be read
 
     def rows(self) -> Iterator[SourceRow]:
@@ -90,7 +96,8 @@ class TableSource(Source):
             if self.columns is None:
                 self._begin(header)
                 encode_cells = encode if self.form.format == "csv" else encode_row
-            self._days.note(block)
+            if self._days:
+                self._days.note(block)
             for records, keys, orders in self._orders(block, header):
                 lines, rows = [record.line for record in records], [record.cells for record in records]
                 if header.written_by_a_push:
@@ -100,7 +107,7 @@ class TableSource(Source):
         self.form = table.grid.form
         if table.read_to_end:
             self.sha256: str | None = table.grid.digest.hexdigest()
-        for line, column in self._days.mixed():
+        for line, column in self._days.mixed() if self._days else ():
             table.add_fault(Coded(EXCHANGED, "E220"), line=line, column=column)
         self._check_result_files(self.line)
         self._report_orphans()
@@ -116,7 +123,10 @@ class TableSource(Source):
         self.form: Form = self._table.grid.form
         self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
         self.not_read: tuple[str, ...] = header.not_read
-        self._days.begin(header)
+        if self._map.dates and not self.form.is_text:
+            from gotsurge_async.tables.checks.exchanged import Days  # few maps have any
+
+            self._days = Days(header, self._map)
         if self._items is not None and ITEM_KEY not in header.places:
             rule = Coded("this column is missing: it must show which order each item belongs to", "E230")
             self._table.add_fault(rule, line=1, column=ITEM_KEY)

@@ -15,10 +15,6 @@ from gotsurge_async.tables.formats.grid import Record
 from gotsurge_async.tables.header import Header
 from gotsurge_async.tables.maps.column_map import ALL, ColumnMap
 
-EXCHANGED = (
-    "some of its dates are text, so a spreadsheet may have exchanged days and months of the others: "
-    "make all of them text, or all of them dates"
-)
 _TYPED = pattern(r"\d{4}-\d\d-\d\d")
 _WRITTEN = pattern(r"(?<!\d)\d{1,2}([/.-])\d{1,2}\1(?:\d{4}|\d{2})(?!\d)")
 
@@ -26,14 +22,10 @@ _WRITTEN = pattern(r"(?<!\d)\d{1,2}([/.-])\d{1,2}\1(?:\d{4}|\d{2})(?!\d)")
 class Days:
     """The kinds of dates in columns whose samples write day and month as numbers, before the year."""
 
-    def __init__(self, column_map: ColumnMap) -> None:
-        self._dates = column_map.dates
+    def __init__(self, header: Header, column_map: ColumnMap) -> None:
         self._lines: dict[int, tuple[dict[bool, int], str]] = {}
-
-    def begin(self, header: Header) -> None:
-        """Find the columns by the header."""
         for field, places in header.places.items():
-            dates = self._dates.get(field, self._dates.get(ALL))
+            dates = column_map.dates.get(field, column_map.dates.get(ALL))
             if dates and columns_of(Order)[field].kind is datetime and any(map(_WRITTEN.search, dates.like)):
                 self._lines |= {place: ({}, header.names[place]) for place in places}
 
