@@ -4,7 +4,7 @@ import abc
 import csv
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import methodcaller
 from typing import Any
 
@@ -20,12 +20,17 @@ _SEPARATOR = pattern(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
 
 
 class Record(Struct, frozen=True, gc=False):
-    """A record: its first line, its cells, whether some cells have bytes that are not text, and its last line."""
+    """A record: its first line, its cells, whether some cells have bytes that are not text, and its last line.
+
+    ``shown`` has the texts that a sheet shows of numbers, by the places of their cells, if these differ; "" for a text
+    that is not known.
+    """
 
     line: int
     cells: list[str]
     damaged: bool
     last_line: int
+    shown: Mapping[int, str] | None = None
 
 
 Unreadable = Callable[[int, str], None]

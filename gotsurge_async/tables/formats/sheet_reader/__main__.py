@@ -150,13 +150,13 @@ def _rows(
         cells, typed = _texts(values)
         if last_rows:
             last_rows = {column: last for column, last in last_rows.items() if last >= line}
-        wrong = [*(Cell(column, 0, _MERGED) for column in last_rows), *odd.pop(line, ())]
+        wrong = [*(Cell(column, None, _MERGED) for column in last_rows), *odd.pop(line, ())]
         whole, width = "".join(cells), len(cells)
         if len(whole) > most:
-            yield (line, None, [], {}, False), 0
+            yield (line, None, [], {}, False, {}), 0
         elif whole.strip() or any(cell.rule for cell in wrong):
-            broken = _apply(wrong, cells, left)
-            yield (line, cells, typed, broken, "\0" in whole), len(whole)
+            broken, shown = _apply(wrong, cells, left)
+            yield (line, cells, typed, broken, "\0" in whole, shown), len(whole)
         for column, last in merged.get(line, ()):
             place = column - left
             if 0 <= place < len(values) and values[place] != "":
@@ -164,7 +164,7 @@ def _rows(
     for line, wrong in sorted(odd.items()):  # rows of errors alone, below all that have a value
         if any(cell.rule for cell in wrong):
             cells = [""] * width
-            yield (line, cells, [], _apply(wrong, cells, left), False), 0
+            yield (line, cells, [], _apply(wrong, cells, left)[0], False, {}), 0
 
 
 def _texts(values: list[Any]) -> tuple[list[str], list[int]]:
@@ -175,18 +175,25 @@ def _texts(values: list[Any]) -> tuple[list[str], list[int]]:
     return cells, [place for place, value in enumerate(values) if type(value) is not str]
 
 
-def _apply(odd: Sequence[Cell], cells: list[str], left: int) -> dict[int, str]:
-    """Correct the odd cells of a row that begins at column ``left``; returns the rules that some break, by place."""
-    broken = {}
+def _apply(odd: Sequence[Cell], cells: list[str], left: int) -> tuple[dict[int, str], dict[int, str]]:
+    """Correct the odd cells of a row that begins at column ``left``.
+
+    Returns the rules that some break, and the texts that the sheet shows of others, by place.
+    """
+    broken, shown = {}, {}
     for cell in odd:
         place = cell.column - left
         if not 0 <= place < len(cells):
             continue
         if cell.rule:
             broken[place] = cell.rule
-        elif cells[place].isdecimal():
-            cells[place] = cells[place].zfill(cell.zeros)
-    return broken
+        elif cell.format and cells[place]:
+            text = cell.format.shown(cells[place])
+            if cell.format.has_text or not cell.format.parts:
+                shown[place] = text
+            else:
+                cells[place] = text or cells[place]
+    return broken, shown
 
 
 @contextlib.contextmanager

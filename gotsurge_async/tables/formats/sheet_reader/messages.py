@@ -46,9 +46,10 @@ class Sheet(msgspec.Struct, tag=True):
     hidden: tuple[int, int] = (0, 0)
 
 
-Row: TypeAlias = tuple[int, list[str] | None, list[int], dict[int, str], bool]
+Row: TypeAlias = tuple[int, list[str] | None, list[int], dict[int, str], bool, dict[int, str]]
 """The row's number, from 1, and its cells, None if they are too long. Then the places of cells that had a type, the
-rules that cells without a value break, by place, and whether some cells hold bytes that are not text."""
+rules that cells without a value break, by place, and whether some cells hold bytes that are not text. Then the texts
+that the sheet shows of numbers with a format, by place; "" if the text is not known."""
 
 
 class Rows(msgspec.Struct, tag=True):

@@ -16,6 +16,7 @@ from xml.etree import ElementTree  # expands nothing beyond what it reads, which
 from xml.parsers import expat  # the same
 
 from .messages import ADVICE_TO_SPLIT, FREE, BadSheet, Request
+from .number_formats import NumberFormat, number_format
 
 _ERROR = "is an error of the spreadsheet, such as #N/A: correct its formula"
 _NO_VALUE = "is a formula whose value was not saved: open the workbook in a spreadsheet program, and save it there"
@@ -44,7 +45,6 @@ _PLACE = re.compile(rb"([A-Z]{1,3})([0-9]{1,7})")
 _REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{1,3})([0-9]{1,7})["']""")
 _ROW = re.compile(rb"<(?:[\w.-]+:)?row(\s[^>]*)(?<!/)>(?!\s*</)")  # with cells
 _TRUE = (b"1", b"true")
-_ZEROS = re.compile(r"0{2,20}")
 _WORKBOOK, _RELATED, _STYLES = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/styles.xml"
 _SHEETS = "xl/worksheets/"
 _CONTENT = "content.xml"  # the part of an .ods that has the cells
@@ -58,12 +58,12 @@ class Cell(NamedTuple):
 
     Attributes:
         column: its column, from 0.
-        zeros: the number of digits that the sheet shows of its number.
-        rule: the rule that it breaks; "" if only its zeros are missing.
+        format: the format of its number, if the sheet shows more than the number's digits.
+        rule: the rule that it breaks; "" if it breaks none.
     """
 
     column: int
-    zeros: int
+    format: NumberFormat | None
     rule: str
 
 
@@ -141,7 +141,7 @@ class Parts:
 
     def search(self, sheet: str) -> tuple[dict[int, list[Cell]], list[int]]:
         """The odd cells of a sheet of an .xlsx by their rows, from 1, and its hidden rows that have cells."""
-        part, styles = self._part_of(sheet), self._styles_with_zeros()
+        part, styles = self._part_of(sheet), self._formats()
         if not part and any(name.startswith(_SHEETS) for name in self._odd):
             raise BadSheet(_LOST)
         odd: dict[int, list[Cell]] = {}
@@ -220,13 +220,13 @@ class Parts:
         calculation = self._tree(_WORKBOOK).find(".//{*}calcPr")
         return calculation is not None and calculation.get("fullCalcOnLoad", "").encode() in _TRUE
 
-    def _styles_with_zeros(self) -> dict[bytes, int]:
-        """The styles of cells that show numbers with leading zeros, each with the number of digits."""
+    def _formats(self) -> dict[bytes, NumberFormat]:
+        """The styles of cells that show more than the digits of a whole number."""
         tree = self._tree(_STYLES)
         formats = {style.get("numFmtId"): style.get("formatCode") or "" for style in tree.findall(".//{*}numFmt")}
         cells = tree.find("{*}cellXfs")
         codes = [formats.get(style.get("numFmtId"), "") for style in (cells if cells is not None else ())]
-        return {b"%d" % number: len(code) for number, code in enumerate(codes) if _ZEROS.fullmatch(code)}
+        return {b"%d" % number: known for number, code in enumerate(codes) if (known := number_format(code))}
 
     def _tree(self, name: str) -> ElementTree.Element:
         if name not in self._zip.NameToInfo or self._zip.NameToInfo[name].file_size > _SMALL:
@@ -238,11 +238,11 @@ class Parts:
 
 
 def _odd_cell(
-    text: bytes, cell: re.Match[bytes], styles: Mapping[bytes, int], *, not_computed: bool
+    text: bytes, cell: re.Match[bytes], styles: Mapping[bytes, NumberFormat], *, not_computed: bool
 ) -> tuple[int, Cell] | None:
     """The row and the cell for a match of a pattern in `_CELL`; None if the cell is not odd after all."""
     attributes = dict(_ATTRIBUTE.findall(cell[1]))
-    kind, zeros, rule = attributes.get(b"t", b"n"), 0, ""
+    kind, shown, rule = attributes.get(b"t", b"n"), None, ""
     if kind == b"e":
         rule = _ERROR
     elif not cell[1].endswith(b"/") and (
@@ -250,13 +250,13 @@ def _odd_cell(
     ):
         rule = _NO_VALUE
     elif kind == b"n":
-        zeros = styles.get(attributes.get(b"s", b"0"), 0)
-    if not rule and not zeros:
+        shown = styles.get(attributes.get(b"s", b"0"))
+    if not rule and not shown:
         return None
     place = _PLACE.fullmatch(attributes.get(b"r", b""))
     if place is None:
         raise BadSheet(_LOST if rule else f"does not contain the positions of its cells: {_SAVE_AGAIN}")
-    return int(place[2]), Cell(_column(place[1]), zeros, rule)
+    return int(place[2]), Cell(_column(place[1]), shown, rule)
 
 
 def _reach(text: bytes, rows: int, columns: int, most: int) -> tuple[int, int]:
