@@ -318,6 +318,7 @@ def _as_shown(record: Record, shown: Mapping[int, str], header: Header) -> Recor
     for place, text in shown.items():
         if text and place in header.texts:
             record.cells[place] = text
+            damaged = damaged or isinstance(text, Broken)
         elif not text and place in header.identities:
             record.cells[place] = Broken(Coded(_OTHERWISE, "E229"))
             damaged = True

@@ -9,6 +9,8 @@ OUT_OF_MEMORY = 12
 SIZE = 4
 """The number of bytes before each message that contain its length, the highest first."""
 ADVICE_TO_SPLIT = "save the sheet as CSV UTF-8, or split it into several workbooks"
+SHOWS_ERROR = "is an error of the spreadsheet, such as #N/A: correct its formula"
+"""The rule for a cell without a value."""
 FREE = 64 << 20
 """Bytes up to which a packed file may expand to any number of times its size."""
 

@@ -15,10 +15,9 @@ from typing import IO, NamedTuple, TypeAlias
 from xml.etree import ElementTree  # expands nothing beyond what it reads, which is limited
 from xml.parsers import expat  # the same
 
-from .messages import ADVICE_TO_SPLIT, FREE, BadSheet, Request
+from .messages import ADVICE_TO_SPLIT, FREE, SHOWS_ERROR, BadSheet, Request
 from .number_formats import NumberFormat, number_format
 
-_ERROR = "is an error of the spreadsheet, such as #N/A: correct its formula"
 _NO_VALUE = "is a formula whose value was not saved: open the workbook in a spreadsheet program, and save it there"
 _SAVE_AGAIN = "open it in a spreadsheet program, and save it again"
 _LOST = f"contains errors, or formulas without a value, at unknown positions: {_SAVE_AGAIN}"
@@ -244,7 +243,7 @@ def _odd_cell(
     attributes = dict(_ATTRIBUTE.findall(cell[1]))
     kind, shown, rule = attributes.get(b"t", b"n"), None, ""
     if kind == b"e":
-        rule = _ERROR
+        rule = SHOWS_ERROR
     elif not cell[1].endswith(b"/") and (
         _FORMULA.match(text, cell.end()) if not_computed else kind != b"str" and _FORMULA_ALONE.match(text, cell.end())
     ):
