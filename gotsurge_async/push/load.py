@@ -27,7 +27,7 @@ from gotsurge_async.push.entering import Entering
 from gotsurge_async.tables import Fault, Source
 from gotsurge_async.tables.cells import decode_row
 from gotsurge_async.tables.checks.faults import FaultGroup, FaultGroups, Original, SourceReport
-from gotsurge_async.tables.source import UNSEEN, SourceRow, fingerprint_of, unseen_in
+from gotsurge_async.tables.source import SourceRow, check_look, fingerprint_of
 
 FORM = "form"
 """The option of a run that holds the form of its source (`Form`): its result files have the same form."""
@@ -198,9 +198,11 @@ def key_of(order: Order, key: Callable[[Order], str | None], name: str, number: 
         return str(own)  # as nearly always
     own = None if isinstance(own, str) and not own.strip() else own
     if own and type(own) is type(order.tracking_id) is str and type(order.invoice_number) in (str, type(None)):
-        if unseen_in(own):
-            fault = Fault(file=name, line=number, value=own, rule=Coded(UNSEEN, "E229"))
-            raise UnusableSource(f"{name} has faults", [fault], 1)
+        try:
+            check_look(own)
+        except ValueError as error:
+            fault = Fault(file=name, line=number, value=own, rule=Coded(error))
+            raise UnusableSource(f"{name} has faults", [fault], 1) from None
         return own
     names: dict[str, Any] = {"the key": own, "tracking_id": order.tracking_id, "invoice_number": order.invoice_number}
     faults = [

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from gotsurge_async.errors import Coded, ConfigError, code_of
 from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.rules import Columns
-from gotsurge_async.tables.cells import Parse, parser
+from gotsurge_async.tables.cells import Exact, Parse, parser
 from gotsurge_async.tables.fields import FEEDBACK, ITEM_KEY, candidate_of, columns_of, did_you_mean, required_of
 from gotsurge_async.tables.formats.grid import Strip
 from gotsurge_async.tables.maps.column_map import NOW, ColumnMap, Dialect
@@ -90,6 +90,8 @@ class Header:
         places: the field's dotted name -> the places of its cells.
         key: gets the text of the key from the cells, None if there is no key; key_place: its place, if it is one cell.
         status: the place of ``gs_status``, None if there is none.
+        texts: the places of the key, and of fields that are texts; identities: those of the key, the tracking id and
+            the invoice number.
         needed: the place of the column of the map's ``only_rows_with``, None if there is none.
         unnamed: the places of columns without a name, whose cells must be empty.
         not_read: the names of the columns that are not read.
@@ -137,6 +139,9 @@ class Header:
         if not key:
             another = "" if reading.key != ITEM_KEY else "; another column can be named (--key invoice_number)"
             wrong(reading.key, Coded(f"there is no such column, but the rows need it as their key{another}", "E211"))
+        self.texts: set[int] = {*key}
+        self.texts.update(*(where for name, where in places.items() if columns[name].kind is str))
+        self.identities: set[int] = {*key, *places.get(ITEM_KEY, ()), *places.get("invoice_number", ())}
         self.status: int | None = names.index("gs_status") if "gs_status" in names else None
         only = reading.column_map.only_rows_with
         self.needed: int | None = names.index(only) if only in names else None
@@ -283,7 +288,14 @@ def _text_at(places: Collection[int], reading: Reading, field: str) -> Callable[
     if not others:
         return lambda cells: cells[first]
     between = reading.column_map.join[field].between
-    return lambda cells: between.join(text for place in places if (text := cells[place].strip()))
+
+    def joined(cells: Sequence[str]) -> str:
+        parts = [text for place in places if (text := cells[place].strip())]
+        # A sample of how people write numbers does not apply to the decimals of a workbook's number.
+        is_exact = any(type(part) is Exact and "." in part for part in parts)
+        return Exact(between.join(parts)) if is_exact else between.join(parts)
+
+    return joined
 
 
 def _fields_of(names: Sequence[str], reading: Reading, wrong: Wrong) -> dict[str, tuple[int, ...]]:

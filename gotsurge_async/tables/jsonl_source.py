@@ -1,6 +1,7 @@
 """Orders in JSON Lines: one line, one order in the API's own form, its price in thousandths of a cent."""
 
 import copy
+import json
 import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -14,12 +15,21 @@ from gotsurge_async.errors import Coded, InvalidData, Problem, code_of
 from gotsurge_async.models.base import fields_of, is_model
 from gotsurge_async.models.rules import Severity
 from gotsurge_async.models.tasks import Order
-from gotsurge_async.tables.cells import Misread, encode, time_parser
+from gotsurge_async.tables.cells import Misread, encode, shortened_by_spreadsheet, time_parser
 from gotsurge_async.tables.checks.faults import Fault, Original, SourceReport
 from gotsurge_async.tables.fields import FEEDBACK, candidate_of, columns_of, did_you_mean
 from gotsurge_async.tables.formats.lines import TOO_LONG, BadFile, Digested, Form, Text, not_in
 from gotsurge_async.tables.options import SourceOptions
-from gotsurge_async.tables.source import IN_DOUBT, MAY_EXIST, Source, SourceRow, check_key, fingerprint_of
+from gotsurge_async.tables.source import (
+    IN_DOUBT,
+    INVOICE,
+    MAY_EXIST,
+    SHORTENED,
+    Source,
+    SourceRow,
+    check_key,
+    fingerprint_of,
+)
 
 _Tree = dict[str, Any]
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
@@ -91,6 +101,8 @@ class JsonlSource(Source):
         if order is None:
             return None
         missing, findings = self._check(order)
+        if order.invoice_number and self.key_path != INVOICE and shortened_by_spreadsheet(order.invoice_number):
+            self._wrong(INVOICE, Coded(SHORTENED, "E607"))
         for name in missing:
             self._wrong(name, Coded("is required but missing", "E211"))
         for finding in findings:
@@ -112,6 +124,9 @@ class JsonlSource(Source):
             return None
         if not isinstance(tree, dict):
             self._wrong("", Coded("is not an order: each line must be one JSON object, {…}", "E216"))
+            return None
+        if (name := _repeated_in(self._raw)) is not None:
+            self._wrong("", Coded(f'contains the field "{name}" twice in one object: keep one of them', "E216"))
             return None
         # A field that is null is a field that is not there.
         return {name: value for name, value in tree.items() if value is not None}
@@ -212,6 +227,19 @@ def _problems(tree: _Tree) -> tuple[Problem, ...]:
     except InvalidData as error:
         return error.problems
     return ()
+
+
+def _repeated_in(line: bytes) -> str | None:
+    """The name of a field that an object in a line contains twice, of which only the last would be read."""
+    repeated: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        if len({name for name, _ in pairs}) < len(pairs):
+            names = [name for name, _ in pairs]
+            repeated.append(next(name for name in names if names.count(name) > 1))
+
+    json.loads(line, object_pairs_hook=note, parse_int=len, strict=False)  # no number is too long for `len`
+    return repeated[0] if repeated else None
 
 
 def _value_at(tree: Any, path: str) -> Any:

@@ -19,12 +19,15 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.models.places import Address, TimeWindow
 from gotsurge_async.models.rules import Columns, Finding, are_good, check_order
 from gotsurge_async.models.tasks import Order
+from gotsurge_async.starting import pattern
 from gotsurge_async.tables.cells import Misread, encode, shortened_by_spreadsheet
 from gotsurge_async.tables.checks.faults import SourceReport
 from gotsurge_async.tables.fields import candidate_of, required_of
 from gotsurge_async.tables.formats.lines import Form
 from gotsurge_async.tables.options import SourceOptions
 
+INVOICE = "invoice_number"
+"""The field by which a task without a tracking id is matched to its order, so that its digits matter as a key's do."""
 IN_DOUBT = "in_doubt"
 """The ``gs_status`` of an order that may exist already."""
 
@@ -36,25 +39,34 @@ SHORTENED = (
     "a spreadsheet has shortened this number and others to the same value: format the column as text, and export again"
 )
 UNSEEN = "contains an invisible character, such as a line break or a zero-width space: write the key without it"
-"""The rule for keys: two keys that look the same but differ would send one order twice."""
+"""A rule for keys: two keys that look the same but differ would send one order twice."""
+NOT_NORMAL = "is not in the normal form of Unicode (NFC), so another key may look the same: write it in this form"
+"""Another rule for keys, with the same reason: an accent may be a part of its letter, or a character of its own."""
 
 _UNSEEN = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))
 """Categories of Unicode: controls, formats, spaces and separators."""
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+"""Joiners, fillers and other letters or signs that look like a space, or like nothing."""
+_VARIANT = pattern("[\ufe00-\ufe0f\U000e0100-\U000e01ef\u180b-\u180d\u180f]")
+"""Characters that only choose a variant of the sign before them."""
 
 
-def unseen_in(key: str) -> bool:
-    """Whether a key has an invisible character, or a space other than that of the keyboard."""
-    if key.isascii():
-        return not key.isprintable()
-    return any(unicodedata.category(letter) in _UNSEEN and letter != " " for letter in key)
+def check_look(key: str) -> None:
+    """Check that no other key looks like this one; the ValueError names the rule that it breaks."""
+    if key.isascii() and key.isprintable():
+        return
+    letters = {*key} - {" "}
+    if letters & _BLANK or _VARIANT.search(key) or not _UNSEEN.isdisjoint(map(unicodedata.category, letters)):
+        raise Misread(UNSEEN, "E229")
+    if not unicodedata.is_normalized("NFC", key):
+        raise Misread(NOT_NORMAL, "E229")
 
 
 def check_key(key: str) -> None:
-    """Check that a key has only characters that its user can see; the ValueError names the rule that it breaks."""
+    """Check that a key is whole, and that no other key looks like it; the ValueError names the rule that it breaks."""
     if shortened_by_spreadsheet(key):
         raise Misread(SHORTENED, "E607")
-    if unseen_in(key):
-        raise Misread(UNSEEN, "E229")
+    check_look(key)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------

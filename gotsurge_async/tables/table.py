@@ -1,8 +1,10 @@
 """A table with a header: its rows as values, and each fault at its place."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
+
+from msgspec import structs
 
 from gotsurge_async.errors import Coded, code_of
 from gotsurge_async.models.rules import Finding, Severity
@@ -21,6 +23,9 @@ _CHARACTERS = 500_000
 """About as many characters as these rows have at most."""
 _MOST_ABOVE = 20
 """The number of rows that are searched for the header, if the first one is not one."""
+
+
+_OTHERWISE = "is a number that the sheet shows in another form: format the column as text, and write what is shown"
 
 
 class Table:
@@ -86,6 +91,8 @@ class Table:
         width, needed, unnamed = len(header.names), header.needed, header.unnamed
         for record in records:
             any_row = True
+            if record.shown:
+                record = _as_shown(record, record.shown, header)
             cells = record.cells
             is_odd = self._below or record.damaged or len(cells) != width
             if is_odd or (unnamed and any(cells[place].strip() for place in unnamed)):
@@ -303,6 +310,19 @@ class Table:
     def _known(self, cells: Sequence[str]) -> int:
         """The number of cells with names of columns that are read."""
         return sum(self._reading.knows(cell.strip()) for cell in cells)
+
+
+def _as_shown(record: Record, shown: Mapping[int, str], header: Header) -> Record:
+    """A record whose text fields have the texts that the sheet shows; one that is not known is a fault of a key."""
+    damaged = record.damaged
+    for place, text in shown.items():
+        if text and place in header.texts:
+            record.cells[place] = text
+            damaged = damaged or isinstance(text, Broken)
+        elif not text and place in header.identities:
+            record.cells[place] = Broken(Coded(_OTHERWISE, "E229"))
+            damaged = True
+    return structs.replace(record, damaged=damaged)
 
 
 def _shown(delimiter: str) -> str:

@@ -9,14 +9,14 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 from operator import itemgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gotsurge_async.errors import Coded
 from gotsurge_async.models.rules import Columns, check_item
 from gotsurge_async.models.tasks import Item, Order
-from gotsurge_async.tables.cells import Misread, encode, encode_row
+from gotsurge_async.tables.cells import Misread, encode, encode_row, shortened_by_spreadsheet
 from gotsurge_async.tables.checks.faults import SourceReport
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.fields import INCOMPLETE, ITEM_KEY, ItemRow, candidate_of, columns_of
@@ -26,8 +26,10 @@ from gotsurge_async.tables.header import Header, Reading
 from gotsurge_async.tables.options import SourceOptions
 from gotsurge_async.tables.source import (
     IN_DOUBT,
+    INVOICE,
     MAY_EXIST,
     NOT_MENDED,
+    SHORTENED,
     Source,
     SourceRow,
     check_key,
@@ -35,6 +37,9 @@ from gotsurge_async.tables.source import (
     waiting_aside,
 )
 from gotsurge_async.tables.table import Table
+
+if TYPE_CHECKING:
+    from gotsurge_async.tables.checks.exchanged import Days
 
 WITHOUT_BOOKS = (
     "the result files would be CSV files, in which the map would misread numbers such as 1.234: "
@@ -44,6 +49,12 @@ TOO_MANY = (
     "the result files are too large for a workbook, and the map would misread numbers such as 1.234 in a CSV file: "
     f"divide the table into parts of at most {number_of(MOST_ROWS, 'row')}"
 )
+EXCHANGED = (
+    "some of its dates are text, so a spreadsheet may have exchanged days and months of the others: "
+    "make all of them text, or all of them dates"
+)
+TAKEN = "an order above has the same tracking_id, so each of its items would be in both: give each order its own"
+"""The rule for orders with another key, whose items are joined by tracking id all the same."""
 _FEW = 8
 """The number of rows of which each is read alone if a cell of one of them may be wrong."""
 _Good = tuple[Sequence[Record], Sequence[str], Sequence[Any]]
@@ -69,6 +80,7 @@ class TableSource(Source):
         column = columns_of(Order).get(options.key)
         # A key that is a text of the order itself; "" if it is anything else.
         self._key_field = options.key if column and column.kind is str and not column.parent else ""
+        self._days: Days | None = None
         self._nameless = False  # whether a row has a tracking id that cannot be read
 
     def rows(self) -> Iterator[SourceRow]:
@@ -84,6 +96,8 @@ class TableSource(Source):
             if self.columns is None:
                 self._begin(header)
                 encode_cells = encode if self.form.format == "csv" else encode_row
+            if self._days:
+                self._days.note(block)
             for records, keys, orders in self._orders(block, header):
                 lines, rows = [record.line for record in records], [record.cells for record in records]
                 if header.written_by_a_push:
@@ -93,6 +107,8 @@ class TableSource(Source):
         self.form = table.grid.form
         if table.read_to_end:
             self.sha256: str | None = table.grid.digest.hexdigest()
+        for line, column in self._days.mixed() if self._days else ():
+            table.add_fault(Coded(EXCHANGED, "E220"), line=line, column=column)
         self._check_result_files(self.line)
         self._report_orphans()
 
@@ -107,6 +123,10 @@ class TableSource(Source):
         self.form: Form = self._table.grid.form
         self.columns: tuple[str, ...] | None = tuple(header.names[place] for place in header.original)
         self.not_read: tuple[str, ...] = header.not_read
+        if self._map.dates and not self.form.is_text:
+            from gotsurge_async.tables.checks.exchanged import Days  # few maps have any
+
+            self._days = Days(header, self._map)
         if self._items is not None and ITEM_KEY not in header.places:
             rule = Coded("this column is missing: it must show which order each item belongs to", "E230")
             self._table.add_fault(rule, line=1, column=ITEM_KEY)
@@ -137,6 +157,7 @@ class TableSource(Source):
             keys = [str(header.key(record.cells).strip()) for record in block]
         text = "".join(keys)
         is_plain = all(keys) and text.isascii() and text.isprintable() and "+" not in text
+        is_plain = is_plain and "+" not in "".join(filter(None, columns[""].get(INVOICE, ())))
         is_plain = is_plain and self._items is None and header.status is None and not self._table.bad
         return keys if is_plain and self._are_good(columns) else []
 
@@ -165,9 +186,14 @@ class TableSource(Source):
             findings = self._findings(order)
         for finding in findings:
             self._table.add(finding)
+        if order.invoice_number and self._key_field != INVOICE and shortened_by_spreadsheet(order.invoice_number):
+            self._table.wrong(INVOICE, Coded(SHORTENED, "E607"))
         if order.tracking_id is None:
             self._nameless |= ITEM_KEY in self._table.bad or self._joined_by_key
         elif self._items is not None:
+            if not self._joined_by_key and self._items.has_taken(order.tracking_id):
+                self._table.wrong(ITEM_KEY, Coded(TAKEN, "E230"))
+                self.report.whole = True  # without this row, the first order would have the items of both
             order.items = self._items.take(order.tracking_id)
             if self.faulty is not None and (where := self._items.fault_of(order.tracking_id)):
                 self._table.wrong(ITEM_KEY, Coded(f"an item of this order has faults: {where}", "E236"))
@@ -276,6 +302,10 @@ class _Items:
         for number, _ in rows:
             self._taken[number] = 1
         return msgspec.Raw(b"[" + b",".join(items for _, items in rows) + b"]") if rows else None
+
+    def has_taken(self, tracking_id: str) -> bool:
+        """Whether an order with this tracking id has taken its items."""
+        return any(self._taken[number] for number, _ in self._db.execute(_FIND, (tracking_id,)))
 
     def fault_of(self, tracking_id: str) -> str | None:
         """File and line of an order's faulty item, which `take` leaves out; None if there is none."""

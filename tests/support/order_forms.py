@@ -9,6 +9,7 @@ from gotsurge_async.models.phones import is_international
 from gotsurge_async.models.places import Address, Contact, TimeWindow
 from gotsurge_async.models.tasks import BroadcastPreference, Item, Order, ServiceType, VehiclePreference
 from gotsurge_async.money import Money
+from gotsurge_async.tables.source import check_look
 
 NOW = datetime(2030, 3, 4, 1, tzinfo=UTC)
 
@@ -97,10 +98,20 @@ def contacts(draw: st.DrawFn) -> Contact | None:
     return None if made == Contact() else made
 
 
-_keys = st.text(
-    st.characters(codec="utf-8", exclude_categories=("Cc", "Cf", "Zs", "Zl", "Zp")), min_size=1, max_size=20
-).map(lambda text: f"K{text}")
-"""A key has no character that nobody sees."""
+def _looks_unique(key: str) -> bool:
+    try:
+        check_look(key)
+    except ValueError:
+        return False
+    return True
+
+
+_keys = (
+    st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cf", "Zs", "Zl", "Zp")), min_size=1, max_size=20)
+    .map(lambda text: f"K{text}")
+    .filter(_looks_unique)
+)
+"""A key has no character that nobody sees, and no other key looks like it."""
 
 
 @st.composite

@@ -17,14 +17,15 @@ from gotsurge_async import codec
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.tables import Query, SourceOptions, open_source
 from gotsurge_async.tables.fields import columns_of
+from gotsurge_async.tables.options import read_map
 from gotsurge_async.tables.source import fingerprint_of
 from tests.support.order_forms import CELLS, NOW, orders
 from tests.support.sheets import csv_bytes, ods_bytes, write_parquet, xls_bytes, xlsx_bytes
 
 from .kit import Read, cells_of, read
 
-Rows = list[list[str]]
-Reader = Callable[[Rows], tuple[Read, int]]
+Rows = list[list[Any]]
+Reader = Callable[..., tuple[Read, int]]
 """Writes rows in a format, and reads that: what was read, and the line of the first row below the header."""
 
 
@@ -41,19 +42,19 @@ def _csv(**dialect: Any) -> Reader:
 
 
 def _book(make: Callable[..., bytes], name: str) -> Reader:
-    def reader(rows: Rows) -> tuple[Read, int]:
-        return read(make([[cell or None for cell in row] for row in rows]), name=name), 2
+    def reader(rows: Rows, **options: Any) -> tuple[Read, int]:
+        return read(make([[cell or None for cell in row] for row in rows]), name=name, **options), 2
 
     return reader
 
 
-def _parquet(rows: Rows) -> tuple[Read, int]:
+def _parquet(rows: Rows, **options: Any) -> tuple[Read, int]:
     with tempfile.TemporaryDirectory() as folder:
         data = write_parquet(Path(folder) / "t.parquet", rows).read_bytes()
-    return read(data, name="t.parquet"), 1
+    return read(data, name="t.parquet", **options), 1
 
 
-def _query(rows: Rows) -> tuple[Read, int]:
+def _query(rows: Rows, **options: Any) -> tuple[Read, int]:
     with tempfile.TemporaryDirectory() as folder:
         with sqlite3.connect(f"{folder}/t.db") as made:
             columns = ", ".join(f'"{name}"' for name in rows[0])
@@ -61,7 +62,7 @@ def _query(rows: Rows) -> tuple[Read, int]:
             made.executemany(f"INSERT INTO t VALUES ({', '.join('?' * len(rows[0]))})", rows[1:])  # noqa: S608
         made.close()
         query = Query(sql="SELECT * FROM t", url=f"sqlite:///{folder}/t.db")
-        with open_source("t", options=SourceOptions(now=NOW, query=query)) as source:
+        with open_source("t", options=SourceOptions(now=NOW, query=query, **options)) as source:
             return Read(list(source.rows()), source.report, source.columns, source.form), 1
 
 
@@ -149,6 +150,38 @@ def test_a_fault_stands_in_its_cell(form: str, place: str, cell: str, row: int) 
     if form in ("xlsx", "xls", "ods", "parquet", "query"):
         assert lines <= {first + row}
     assert len(result.rows) >= 2 or result.report.fault_count
+
+
+_EUROPEAN = '[numbers]\ntotal_item_weight = "1.234,56"\n'
+
+
+@pytest.mark.parametrize("form", ["xlsx", "xls", "ods", "parquet", "query"])
+@pytest.mark.parametrize(
+    ("rules", "column"),
+    [
+        ('[clean]\n"*" = ["spaces", "unquote"]\n', "total_item_weight"),
+        ('[clean]\ntotal_item_weight = ["upper", "pad6"]\n', "total_item_weight"),
+        ('[join]\ntotal_item_weight = ["Net", "Tare"]\n', "Net"),
+    ],
+)
+def test_a_typed_number_stays_one(rules: str, column: str, form: str) -> None:
+    """A number that a map cleans or joins is not read as people in its country write numbers."""
+    file_map = read_map(f"{_EUROPEAN}{rules}".encode(), "m.toml")
+    cells = {**CELLS, "total_weight_unit": "kg", "Tare": None, column: 2.125}
+    rows: Rows = [[name for name in cells if name != "Tare" or "join" in rules]]
+    rows.append([cells[name] for name in rows[0]])
+    assert READERS[form](rows, file_map=file_map)[0].order.total_item_weight == 2.125
+
+
+def test_a_typed_number_joined_with_text_is_a_fault() -> None:
+    """The decimals of the number would become thousands. A number that is text is read by its sample."""
+    rules = '[join]\ntotal_item_weight = ["Net", "Unit"]\n'
+    file_map = read_map(f"{_EUROPEAN.replace('56', '56 kg')}{rules}".encode(), "m.toml")
+    cells = {**CELLS, "total_weight_unit": "kg", "Net": 2.125, "Unit": "kg"}
+    rows: Rows = [[*cells], [*cells.values()], [*{**cells, "tracking_id": "B", "Net": "2,125"}.values()]]
+    result, _ = READERS["xlsx"](rows, file_map=file_map)
+    assert result.places == [(2, "Net + Unit")]
+    assert [row.order.total_item_weight for row in result.rows] == [2.125]
 
 
 @pytest.mark.parametrize("ending", ["xlsx", "xls", "ods", "parquet", "csv", "csv.gz", "jsonl"])

@@ -44,6 +44,16 @@ def test_items_go_to_their_orders_in_the_order_of_the_file(items_file: Path) -> 
     assert c.cargo_net_quantity == 4
 
 
+def test_two_orders_of_one_tracking_id_do_not_both_get_its_items(items_file: Path) -> None:
+    """With another key they are two orders, and nobody knows whose items these are; without items, nothing is wrong."""
+    write(items_file, item_rows(("A", "a1", "1")))
+    rows = [{"tracking_id": key, "invoice_number": f"I-{number}"} for number, key in enumerate("AABB")]
+    result = read(table(*rows), items=items_file, key="invoice_number")
+    assert result.places == [(3, "tracking_id")]
+    assert "an order above has the same tracking_id" in result.faults[0]
+    assert result.report.whole
+
+
 @given(st.lists(items(), min_size=1, max_size=3))
 @settings(max_examples=40, deadline=None)
 def test_any_item_comes_back_from_a_table(its_items: list[Item]) -> None:

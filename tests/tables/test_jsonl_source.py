@@ -171,6 +171,7 @@ WRONG: list[tuple[dict[str, Any], list[str], str]] = [
     ({"x" * 500_000: 1}, ["x" * 199 + "…"], ""),
     # A key is text, as the ledger will know it.
     *(({"tracking_id": key}, ["tracking_id"], "") for key in (..., None, "", "  ", 7, " A", "1.2E+11")),
+    ({"invoice_number": "1.23E+12"}, ["invoice_number"], "spreadsheet"),
 ]
 
 
@@ -180,6 +181,17 @@ def test_what_is_wrong_stands_at_its_path(changes: dict[str, Any], paths: list[s
     result = read(good_json(**changes))
     assert sorted(result.places) == [(1, path) for path in paths]
     assert words in result.faults[0]
+
+
+@pytest.mark.parametrize(("at", "name"), [("price", "price"), ("street_address", "street_address"), ("x", None)])
+def test_a_field_that_a_line_contains_twice_is_a_fault(at: str, name: str | None) -> None:
+    """Only the last one would be read, and nobody knows which one is meant; text that repeats a name is no field."""
+    line = json.dumps(good_json(delivery_note_to_driver='"price": 1, "price": 2', price=10**6))
+    twice = line.replace(f'"{at}": ', f'"{at}": "Pier", "{at}": ' if at != "price" else '"price": 1, "price" : ', 1)
+    result = read(twice.encode(), good_json(tracking_id="B"))
+    assert result.places == ([(1, None)] if name else [])
+    assert name is None or f'contains the field "{name}" twice' in result.faults[0]
+    assert [row.key for row in result.rows] == (["B"] if name else ["SHS-1", "B"])
 
 
 @pytest.mark.parametrize("options", [{}, {"key": "to_address.zip_code"}])

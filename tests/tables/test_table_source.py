@@ -21,6 +21,7 @@ from gotsurge_async.tables import SourceOptions, SourceReport, open_source
 from gotsurge_async.tables import table as table_module
 from gotsurge_async.tables.fields import candidate_of, columns_of, required_of
 from gotsurge_async.tables.header import Header
+from gotsurge_async.tables.options import read_map
 from gotsurge_async.tables.source import STAND_INS
 from tests.support.order_forms import CELLS, NOW, good_order
 
@@ -160,9 +161,15 @@ WRONG: list[tuple[str, dict[str, str], list[str], str]] = [
     ("a NUL would reach the service", {"from_contact.phone": "+65\0"}, ["from_contact.phone"], ""),
     ("a spreadsheet has made one of many keys", {"tracking_id": "1.23E+12"}, ["tracking_id"], "spreadsheet"),
     *(
-        (f"keys that look the same, by {mark!r}", {"tracking_id": f"A{mark}1"}, ["tracking_id"], "invisible")
-        for mark in ("\u200b", "\u00a0", "\u202c", "\n")
+        (f"an error of a spreadsheet, {error}", {"group_tag": error}, ["group_tag"], "an error of the spreadsheet")
+        for error in ("#N/A", " #REF!", "#DIV/0!", "#NAME?", "#NV", "#BEZUG!", "Err:502", "########")
     ),
+    ("and of invoice numbers", {"invoice_number": "1.23E+12"}, ["invoice_number"], "spreadsheet"),
+    *(
+        (f"keys that look the same, by {mark!r}", {"tracking_id": f"A{mark}1"}, ["tracking_id"], "invisible")
+        for mark in ("\u200b", "\u00a0", "\u202c", "\n", "\ufe0f", "\u034f", "\u2800", "\u3164")
+    ),
+    ("an accent apart from its letter", {"tracking_id": "CAFE\u0301"}, ["tracking_id"], "normal form"),
 ]
 
 
@@ -173,6 +180,14 @@ def test_what_is_wrong_stands_at_its_columns(cells: dict[str, str], columns: lis
     names = [WINDOW(name) if name in ("start", "end") else name for name in columns]
     assert sorted(result.places, key=str) == sorted(((2, name) for name in names), key=str)
     assert words in result.faults[0]
+
+
+def test_what_only_looks_like_an_error_of_a_spreadsheet_is_text() -> None:
+    """Units of Singapore begin with a number sign; and a column that is not read may have errors."""
+    rows = [{"to_address.street_address": "#04-12", "more": "#N/A"}, {"tracking_id": "B", "group_tag": "#1!"}]
+    result = read(table(*rows), file_map=read_map(b'ignore = ["more"]', "m.toml"))
+    assert result.faults == []
+    assert [row.order.group_tag for row in result.rows] == [None, "#1!"]
 
 
 def test_a_byte_order_mark_is_not_part_of_the_first_column() -> None:

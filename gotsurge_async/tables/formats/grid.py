@@ -4,7 +4,7 @@ import abc
 import csv
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import methodcaller
 from typing import Any
 
@@ -12,20 +12,30 @@ from msgspec import Struct, structs
 
 from gotsurge_async.errors import Coded
 from gotsurge_async.starting import pattern
+from gotsurge_async.tables.cells import Broken
 from gotsurge_async.tables.formats.lines import MAX_LINE, TOO_LONG, Digested, Form, Text, unwrapped
+from gotsurge_async.tables.formats.sheet_reader.messages import SHOWS_ERROR
 
 _LIMIT = "field limit"
 """The words of the csv module's error for a value that is too long."""
+_ERROR = pattern(r"#(?:N/?A|NV|[A-ZÀ-Þ]{3,10}(?:/0)?[!?]|###+)|Err:5\d\d")
+"""The errors that spreadsheets write into a CSV, in several languages, and a value that is too wide for its column."""
+_MAYBE_ERROR = pattern(rb"#(?:N/?A|NV|[^\s#]{3,20}[!?]|###)|Err:5")
 _SEPARATOR = pattern(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
 
 
 class Record(Struct, frozen=True, gc=False):
-    """A record: its first line, its cells, whether some cells have bytes that are not text, and its last line."""
+    """A record: its first line, its cells, whether some cells have bytes that are not text, and its last line.
+
+    ``shown`` has the texts that a sheet shows of numbers, by the places of their cells, if these differ; "" for a text
+    that is not known. A `Broken` is a rule that the cell breaks in a field of text; other fields refuse its value.
+    """
 
     line: int
     cells: list[str]
     damaged: bool
     last_line: int
+    shown: Mapping[int, str] | None = None
 
 
 Unreadable = Callable[[int, str], None]
@@ -80,6 +90,7 @@ class CsvGrid(Grid):
         self._start = 1  # the first line of the current record
         self._block: tuple[int, list[bytes | None]] = (1, [])  # the last lines that were read, and the first's number
         self._damaged: set[int] = set()  # the lines that are not text
+        self._has_errors = False  # whether a cell so far may be an error
         self._wrapped = False  # whether a cell so far may be one that `unwrapped` changes
 
     def records(self, unreadable: Unreadable) -> Iterator[Record]:
@@ -114,7 +125,7 @@ class CsvGrid(Grid):
                 # A spreadsheet leaves rows of empty cells below its table.
                 if any(map(str.strip, cells)):
                     is_damaged = bool(damaged) and not damaged.isdisjoint(range(start, last + 1))
-                    yield Record(start, cells, is_damaged, last)
+                    yield Record(start, cells, is_damaged, last, _errors(cells) if self._has_errors else None)
             self._start = last + 1
 
     def _is_open(self, line: int) -> bool:
@@ -146,6 +157,7 @@ class CsvGrid(Grid):
             joined = b"".join(filter(None, lines))
             size += len(joined)
             self._wrapped = self._wrapped or b'="' in joined
+            self._has_errors = self._has_errors or _MAYBE_ERROR.search(joined) is not None
             texts = None if None in lines or b"\0" in joined else _decoded(lines)
             self._block = line, lines
             yield self._odd(line, lines) if texts is None else texts
@@ -171,6 +183,10 @@ def _decoded(lines: list[bytes | None]) -> list[str] | None:
         return [*map(bytes.decode, lines)]  # type: ignore[arg-type]
     except UnicodeDecodeError:
         return None
+
+
+def _errors(cells: Sequence[str]) -> dict[int, str]:
+    return {place: Broken(SHOWS_ERROR) for place, cell in enumerate(cells) if _ERROR.fullmatch(cell.strip())}
 
 
 def _rule(error: csv.Error | _TooLong, start: int, last: int, *, is_open: bool) -> Coded:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -22,6 +23,7 @@ from gotsurge_async.tables.formats.sheet_reader.texts import duration_text, floa
 from gotsurge_async.tables.options import Query
 
 _COPIED = 1 << 20
+_NOT_FINITE = "is NaN or infinite, which is not a text: write null for a missing value"
 _SINGLE = struct.Struct("f")
 
 
@@ -37,11 +39,17 @@ def _iso_text(value: date | time) -> Exact:
     return Exact(value.isoformat())
 
 
+def _float_text(number: float) -> Exact:
+    if not isfinite(number):
+        raise KeyError  # for `record_of`: it is no text
+    return Exact(float_text(number))
+
+
 _TEXTS: dict[type, Callable[[Any], str]] = {
     type(None): lambda _: "",
     bool: lambda value: Exact("true" if value else "false"),
     int: Exact,
-    float: lambda number: Exact(float_text(number)),
+    float: _float_text,
     Decimal: lambda value: Exact(f"{value:f}"),
     datetime: _iso_text,
     date: _iso_text,
@@ -54,23 +62,31 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
 
 def record_of(line: int, row: Sequence[Any], unreadable: Unreadable) -> Record | None:
     """A row of typed values as a record; None if it is empty, or too long, when ``unreadable`` is called."""
-    damaged = False
+    damaged, shown = False, None
     try:
         cells = [value if type(value) is str else _TEXTS[type(value)](value) for value in row]
     except KeyError:
-        cells, damaged = [_text(value) for value in row], True
+        cells = [_text(value) for value in row]
+        damaged = any(type(cell) is Broken for cell in cells)
+        shown = {place: Broken(_NOT_FINITE) for place, value in enumerate(row) if _is_not_finite(value)}
     whole = "".join(cells)
     if not whole.strip():
         return None
     if len(whole) > MAX_LINE:
         unreadable(line, TOO_LONG_ROW)
         return None
-    return Record(line, cells, damaged or "\0" in whole, line)
+    return Record(line, cells, damaged or "\0" in whole, line, shown)
+
+
+def _is_not_finite(value: Any) -> bool:
+    return type(value) is float and not isfinite(value)
 
 
 def _text(value: Any) -> str:
     if type(value) is str:
         return value
+    if _is_not_finite(value):
+        return Exact(value)
     if type(value) not in _TEXTS:
         return Broken(f"holds a {type(value).__name__}, and a cell holds one text, number or time")
     return _TEXTS[type(value)](value)

@@ -131,7 +131,7 @@ class WorkbookGrid(Grid):
 
 
 def _records(rows: Sequence[Row], unreadable: Unreadable) -> Iterator[Record]:
-    for line, cells, typed, broken, damaged in rows:
+    for line, cells, typed, broken, damaged, shown in rows:
         if cells is None:
             unreadable(line, TOO_LONG_ROW)
             continue
@@ -139,7 +139,7 @@ def _records(rows: Sequence[Row], unreadable: Unreadable) -> Iterator[Record]:
             cells[place] = Exact(cells[place])
         for place, rule in broken.items():
             cells[place] = Broken(rule)
-        yield Record(line, cells, damaged or bool(broken), line)
+        yield Record(line, cells, damaged or bool(broken), line, shown)
 
 
 # --- the process -----------------------------------------------------------------------------------------------------

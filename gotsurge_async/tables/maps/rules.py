@@ -43,7 +43,7 @@ def reader(column: Column, column_map: ColumnMap, zone: ZoneInfo | None) -> Pars
         return rules.get(column.name, rules.get(ALL) if applies else None)
 
     kind = column.kind
-    steps: list[Step] = [_CLEAN[step] for step in rule(column_map.clean, applies=True) or ()]
+    steps: list[Step] = [_keeping_exact(_CLEAN[step]) for step in rule(column_map.clean, applies=True) or ()]
     if table := column_map.values.get(column.name):
         steps.append(_translation(table))
     if phone := rule(column_map.phones, column.field == "phone"):
@@ -66,6 +66,11 @@ def reader(column: Column, column_map: ColumnMap, zone: ZoneInfo | None) -> Pars
 
     # By the type too: a number of a workbook is not read as one that people wrote.
     return functools.lru_cache(maxsize=_REMEMBERED, typed=True)(read)
+
+
+def _keeping_exact(clean: Step) -> Step:
+    """Return a step after which a number of a workbook is still not read as one that people wrote."""
+    return lambda text: Exact(clean(text)) if type(text) is Exact else clean(text)
 
 
 def _translation(table: Mapping[str, str]) -> Step:

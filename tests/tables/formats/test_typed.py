@@ -20,6 +20,7 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.tables import Query, SourceOptions, open_source
 from gotsurge_async.tables.formats import typed
 from gotsurge_async.tables.formats.typed import _shortest
+from gotsurge_async.tables.options import read_map
 from tests.support.order_forms import CELLS, NOW, good_order
 from tests.support.sheets import write_parquet
 from tests.tables.kit import Read, read
@@ -94,7 +95,7 @@ def test_a_weight_of_single_precision_goes_out_as_it_was_written(tmp_path: Path)
 
 def test_a_whole_number_in_a_float_is_the_key_without_a_point(tmp_path: Path) -> None:
     """A column of ids of which some are missing is often made one of floats; it is a fault once digits are lost."""
-    rows = [{"tracking_id": key, "invoice_number": str(key)} for key in (2.0**53 - 1, 2.0**53, 1e16, 1e15)]
+    rows = [{"tracking_id": key, "invoice_number": f"{key:.0f}"} for key in (2.0**53 - 1, 2.0**53, 1e16, 1e15)]
     result = read(file_of(tmp_path, *rows).read_bytes(), name="orders.parquet")
     assert [row.key for row in result.rows] == ["9007199254740991", "1000000000000000"]
     assert result.places == [(2, "tracking_id"), (3, "tracking_id")]
@@ -104,6 +105,17 @@ def test_an_amount_may_have_zeros_without_a_meaning(tmp_path: Path) -> None:
     """Some programs write every number with eighteen decimals."""
     result = read(file_of(tmp_path, {"price": "48.500000000000000000"}).read_bytes(), name="orders.parquet")
     assert result.order == good_order()
+
+
+def test_a_number_that_is_none_is_no_text(tmp_path: Path) -> None:
+    """Some programs write NaN for a missing value: a fault of a field, and nothing in a column that is not read."""
+    row = {name: float("nan") for name in ("invoice_number", "from_address.latitude", "client_time_utc")}
+    result = read(file_of(tmp_path, row).read_bytes(), name="orders.parquet")
+    assert result.places == [(1, "invoice_number"), (1, "from_address.latitude"), (1, "client_time_utc")]
+    assert "is NaN or infinite" in result.faults[0]
+    rows = [[*CELLS, "score"], [*CELLS.values(), float("inf")]]
+    data = write_parquet(tmp_path / "more.parquet", rows).read_bytes()
+    assert read(data, name="o.parquet", file_map=read_map(b'ignore = ["score"]', "m.toml")).order == good_order()
 
 
 def test_a_list_is_no_cell(tmp_path: Path) -> None:

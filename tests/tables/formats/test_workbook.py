@@ -13,6 +13,7 @@ import xlsxwriter
 
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.tables import ColumnMap, FileMap
+from gotsurge_async.tables.cells import decode_row
 from gotsurge_async.tables.formats import workbook
 from gotsurge_async.tables.options import read_map
 from gotsurge_async.tables.source import SHORTENED
@@ -98,6 +99,28 @@ def test_leading_zeros_are_kept() -> None:
     assert [row.order.to_address.zip_code for row in outcome.rows] == ["018956", "018956"]
 
 
+@pytest.mark.parametrize(("code", "text"), [("000000;@", "000042"), ('"MV-"0000', "MV-0042"), ("00-0000", "00-0042")])
+def test_a_text_is_what_the_format_of_a_number_shows(code: str, text: str) -> None:
+    """A key is what people read in the sheet, also in the result files; the field of a number has its number."""
+    names = ("tracking_id", "invoice_number", "cargo_net_quantity")
+    formats = {HEADER.index(name): code for name in names}
+    row = row_of(tracking_id=42, invoice_number=42, cargo_net_quantity=42)
+    outcome = read_book(xlsx_bytes([HEADER, row], formats=formats, first=(3, 2)))
+    assert outcome.order == good_order(tracking_id=text, invoice_number=text, cargo_net_quantity=42)
+    assert outcome.rows[0].key == text
+    assert decode_row(outcome.rows[0].original)[HEADER.index("tracking_id")] == text
+
+
+def test_a_key_that_is_shown_in_another_form_is_a_fault() -> None:
+    """The form depends on the number; a note may have the number itself."""
+    names = ("tracking_id", "delivery_note_to_driver")
+    header = [*HEADER, "delivery_note_to_driver"]
+    formats = {header.index(name): "[<1000]0000;000000" for name in names}
+    outcome = read_book(xlsx_bytes([header, [*row_of(tracking_id=42), 7]], formats=formats))
+    assert outcome.places == [(2, "tracking_id")]
+    assert "shows in another form" in outcome.faults[0]
+
+
 def test_numbers_are_what_a_spreadsheet_shows() -> None:
     """The rounding of a computer is not an amount that is too fine."""
     outcome = read_book(xlsx_bytes([HEADER, row_of(price=0.1 + 48.2 + 0.2)]))
@@ -108,10 +131,12 @@ def test_numbers_are_what_a_spreadsheet_shows() -> None:
 @pytest.mark.parametrize("number", [10**15, 1234567890123456, 12345678901234567])
 @pytest.mark.parametrize("format_", MAKE)
 def test_a_number_that_lost_digits_is_no_key(format_: str, number: int) -> None:
-    """More than fifteen digits are more than a spreadsheet keeps."""
+    """A spreadsheet keeps fifteen digits. An invoice number finds an order's task, so its digits matter, too."""
     outcome = read_book(MAKE[format_]([HEADER, row_of(tracking_id=number)]), format_)
     assert outcome.places == [(2, "tracking_id")]
     assert outcome.report.faults[0].rule == SHORTENED
+    outcome = read_book(MAKE[format_]([HEADER, row_of(invoice_number=number)]), format_)
+    assert outcome.places == [(2, "invoice_number")]
     last = read_book(MAKE[format_]([HEADER, row_of(tracking_id=10**15 - 1)]), format_)
     assert last.order.tracking_id == "999999999999999"
 
@@ -199,6 +224,39 @@ def test_a_row_of_nothing_but_broken_cells_is_a_fault(cell: str, line: int) -> N
     assert {at for at, _ in outcome.places} == {line}
 
 
+def formulas_of_xlsxwriter(formula: str, *, filling: bool = False) -> bytes:
+    """A workbook of a program that cannot compute: it saves 0 as the value of a formula."""
+    file = io.BytesIO()
+    with xlsxwriter.Workbook(file) as book:
+        page = book.add_worksheet("Orders")
+        for place, name in enumerate(HEADER):
+            page.write_string(0, place, name)
+            page.write(1, place, CELLS[name])
+        place = HEADER.index("cargo_net_quantity")
+        if filling:
+            page.write_array_formula(0, len(HEADER) + 2, 1, len(HEADER) + 2, formula)
+        elif formula:
+            page.write_formula(1, place, formula)
+        else:
+            page.write_number(1, place, 4)
+    return file.getvalue()
+
+
+def test_a_formula_that_no_program_has_computed_is_a_fault() -> None:
+    """Its saved 0 is not its value. A workbook of the same program without formulas has no fault."""
+    outcome = read_book(formulas_of_xlsxwriter("=2+3"))
+    assert outcome.places == [(2, "cargo_net_quantity")]
+    assert "a formula whose value was not saved" in outcome.faults[0]
+    assert "at unknown positions" in read_book(formulas_of_xlsxwriter("=A1:A2", filling=True)).faults[0]
+    assert read_book(formulas_of_xlsxwriter("")).order.cargo_net_quantity == 4
+
+    def computed(text: str) -> str:
+        return text.replace(' fullCalcOnLoad="1"', "").replace("</f><v>0</v>", "</f><v>5</v>")
+
+    saved = rewritten(formulas_of_xlsxwriter("=2+3"), "xl/", computed)
+    assert read_book(saved).order.cargo_net_quantity == 5
+
+
 def test_a_style_that_is_no_number_is_ignored() -> None:
     """The cell keeps its value, or the workbook is damaged; nothing else happens."""
 
@@ -253,6 +311,32 @@ def test_merged_cells_are_faults() -> None:
     outcome = read_book(file.getvalue())
     assert outcome.places == [(3, "to_address.zip_code")]
     assert "is merged with the cell above" in outcome.faults[0]
+
+
+@pytest.mark.parametrize(
+    "hidden", ["", 'office:value-type="string"><text:p>619110</text:p></table:covered-table-cell>']
+)
+def test_merged_cells_of_libreoffice_are_faults(hidden: str) -> None:
+    """In their own sheet, and with the repeated rows and cells before them counted; also if they hide a value."""
+
+    def write(text: str) -> str:
+        cell = '<table:table-cell office:value-type="string"><text:p>{}</text:p></table:table-cell>'
+        covered = f"<table:covered-table-cell {hidden or '/>'}"
+        text = text.replace(cell.format("below"), covered)
+        text = text.replace(
+            cell.format("018956"), cell.format("018956").replace(" ", ' table:number-rows-spanned="2" ', 1)
+        )
+        text = text.replace("</table:table-row>", f"</table:table-row>{empty}", 1)
+        other = '<table:table table:name="Other"><table:table-row><table:table-cell table:number-rows-spanned="3"/>'
+        return text.replace("<office:spreadsheet>", f"<office:spreadsheet>{other}</table:table-row></table:table>")
+
+    empty = '<table:table-row table:number-rows-repeated="2"><table:table-cell/></table:table-row>'
+    rows = [row_of(to_address__zip_code="018956"), row_of(tracking_id="B", to_address__zip_code="below")]
+    data = rewritten(ods_bytes([HEADER, *rows, row_of(tracking_id="C")]), "content.xml", write)
+    outcome = read_book(data, "ods", sheet="Orders")
+    assert outcome.places == [(5, "to_address.zip_code")]
+    assert "is merged with the cell above" in outcome.faults[0]
+    assert [row.key for row in outcome.rows] == ["SHS-1", "C"]
 
 
 def test_a_cell_far_from_the_table_is_reported_before_all_between_is_held() -> None:

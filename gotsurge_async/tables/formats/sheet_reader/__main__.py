@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 import msgspec
 
 from .messages import ADVICE_TO_SPLIT, OUT_OF_MEMORY, SIZE, BadSheet, End, Message, Refusal, Request, Row, Rows, Sheet
-from .parts import Cell, Parts
+from .parts import Cell, Parts, Range
 from .texts import TEXTS
 
 if TYPE_CHECKING:
@@ -111,8 +111,9 @@ def messages(file: IO[bytes], request: Request) -> Iterator[Sheet | Rows]:
             raise BadSheet(_ERROR_OF_ODS)
         odd, hidden = parts.search(about.name)
         about.hidden = (len(hidden), hidden[0]) if hidden else (0, 0)
+    merged = sheet.merged_cell_ranges or (parts.merged_in(about.name) if parts else ())
     yield about
-    yield from _blocks(_rows(sheet, odd, request.row))
+    yield from _blocks(_rows(sheet, odd, merged, request.row))
 
 
 def _choose(visible: Mapping[str, bool], name: str | None) -> str | None:
@@ -135,25 +136,27 @@ def _blocks(rows: Iterable[tuple[Row, int]]) -> Iterator[Rows]:
     yield Rows(block)
 
 
-def _rows(sheet: "CalamineSheet", odd: dict[int, list[Cell]], most: int) -> Iterator[tuple[Row, int]]:
+def _rows(
+    sheet: "CalamineSheet", odd: dict[int, list[Cell]], ranges: Iterable[Range], most: int
+) -> Iterator[tuple[Row, int]]:
     """The rows with a text, or with a cell whose missing value is a fault, each with its length."""
     left = sheet.start[1] if sheet.start else 0
     with _bad_sheet():
         rows = enumerate(sheet.iter_rows(), start=1)
-    merged = _below_others(sheet.merged_cell_ranges or ())
+    merged = _below_others(ranges)
     last_rows: dict[int, int] = {}  # the column of a cell that is merged with those below -> the last of their rows
     width = 0
     for line, values in rows:
         cells, typed = _texts(values)
         if last_rows:
             last_rows = {column: last for column, last in last_rows.items() if last >= line}
-        wrong = [*(Cell(column, 0, _MERGED) for column in last_rows), *odd.pop(line, ())]
+        wrong = [*(Cell(column, None, _MERGED) for column in last_rows), *odd.pop(line, ())]
         whole, width = "".join(cells), len(cells)
         if len(whole) > most:
-            yield (line, None, [], {}, False), 0
+            yield (line, None, [], {}, False, {}), 0
         elif whole.strip() or any(cell.rule for cell in wrong):
-            broken = _apply(wrong, cells, left)
-            yield (line, cells, typed, broken, "\0" in whole), len(whole)
+            broken, shown = _apply(wrong, cells, left)
+            yield (line, cells, typed, broken, "\0" in whole, shown), len(whole)
         for column, last in merged.get(line, ()):
             place = column - left
             if 0 <= place < len(values) and values[place] != "":
@@ -161,7 +164,7 @@ def _rows(sheet: "CalamineSheet", odd: dict[int, list[Cell]], most: int) -> Iter
     for line, wrong in sorted(odd.items()):  # rows of errors alone, below all that have a value
         if any(cell.rule for cell in wrong):
             cells = [""] * width
-            yield (line, cells, [], _apply(wrong, cells, left), False), 0
+            yield (line, cells, [], _apply(wrong, cells, left)[0], False, {}), 0
 
 
 def _texts(values: list[Any]) -> tuple[list[str], list[int]]:
@@ -172,18 +175,25 @@ def _texts(values: list[Any]) -> tuple[list[str], list[int]]:
     return cells, [place for place, value in enumerate(values) if type(value) is not str]
 
 
-def _apply(odd: Sequence[Cell], cells: list[str], left: int) -> dict[int, str]:
-    """Correct the odd cells of a row that begins at column ``left``; returns the rules that some break, by place."""
-    broken = {}
+def _apply(odd: Sequence[Cell], cells: list[str], left: int) -> tuple[dict[int, str], dict[int, str]]:
+    """Correct the odd cells of a row that begins at column ``left``.
+
+    Returns the rules that some break, and the texts that the sheet shows of others, by place.
+    """
+    broken, shown = {}, {}
     for cell in odd:
         place = cell.column - left
         if not 0 <= place < len(cells):
             continue
         if cell.rule:
             broken[place] = cell.rule
-        elif cells[place].isdecimal():
-            cells[place] = cells[place].zfill(cell.zeros)
-    return broken
+        elif cell.format and cells[place]:
+            text = cell.format.shown(cells[place])
+            if cell.format.has_text or not cell.format.parts:
+                shown[place] = text
+            else:
+                cells[place] = text or cells[place]
+    return broken, shown
 
 
 @contextlib.contextmanager
@@ -201,7 +211,7 @@ def _bad_sheet(*errors: type[Exception]) -> Iterator[None]:
         raise BadSheet("is damaged: it cannot be read") from None
 
 
-def _below_others(ranges: Iterable[tuple[tuple[int, int], tuple[int, int]]]) -> dict[int, list[tuple[int, int]]]:
+def _below_others(ranges: Iterable[Range]) -> dict[int, list[tuple[int, int]]]:
     """Cells that are merged with those below: the first row -> their column, from 0, and their last row."""
     merged: dict[int, list[tuple[int, int]]] = {}
     for (first, column), (last, _) in ranges:

@@ -9,6 +9,8 @@ OUT_OF_MEMORY = 12
 SIZE = 4
 """The number of bytes before each message that contain its length, the highest first."""
 ADVICE_TO_SPLIT = "save the sheet as CSV UTF-8, or split it into several workbooks"
+SHOWS_ERROR = "is an error of the spreadsheet, such as #N/A: correct its formula"
+"""The rule for a cell without a value."""
 FREE = 64 << 20
 """Bytes up to which a packed file may expand to any number of times its size."""
 
@@ -46,9 +48,10 @@ class Sheet(msgspec.Struct, tag=True):
     hidden: tuple[int, int] = (0, 0)
 
 
-Row: TypeAlias = tuple[int, list[str] | None, list[int], dict[int, str], bool]
+Row: TypeAlias = tuple[int, list[str] | None, list[int], dict[int, str], bool, dict[int, str]]
 """The row's number, from 1, and its cells, None if they are too long. Then the places of cells that had a type, the
-rules that cells without a value break, by place, and whether some cells hold bytes that are not text."""
+rules that cells without a value break, by place, and whether some cells hold bytes that are not text. Then the texts
+that the sheet shows of numbers with a format, by place; "" if the text is not known."""
 
 
 class Rows(msgspec.Struct, tag=True):

@@ -11,12 +11,13 @@ import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeAlias
 from xml.etree import ElementTree  # expands nothing beyond what it reads, which is limited
+from xml.parsers import expat  # the same
 
-from .messages import ADVICE_TO_SPLIT, FREE, BadSheet, Request
+from .messages import ADVICE_TO_SPLIT, FREE, SHOWS_ERROR, BadSheet, Request
+from .number_formats import NumberFormat, number_format
 
-_ERROR = "is an error of the spreadsheet, such as #N/A: correct its formula"
 _NO_VALUE = "is a formula whose value was not saved: open the workbook in a spreadsheet program, and save it there"
 _SAVE_AGAIN = "open it in a spreadsheet program, and save it again"
 _LOST = f"contains errors, or formulas without a value, at unknown positions: {_SAVE_AGAIN}"
@@ -30,6 +31,11 @@ _MAYBE = (b'"e"', b"'e'", b"<f", b":f", b"error")  # whatever _ODD matches has o
 _CELL = rb"""<(?:[\w.-]+:)?c(?=[\s>])(?:(?=[^>]*\st\s*=\s*["']e["'])|(?=[^>]*>\s*<(?:[\w.-]+:)?f[\s/>])%s)([^>]*)>"""
 _STYLED = rb"""|(?=[^>]*\ss\s*=\s*["'](?:%s)["'])"""
 _CELL_END = re.compile(rb"</(?:[\w.-]+:)?c>")
+_FORMULA = re.compile(rb"\s*<(?:[\w.-]+:)?f[\s/>]")
+# A formula that fills several cells, of which only the first one contains it.
+_FILLING = re.compile(
+    rb"""<(?:[\w.-]+:)?f(?=[^>]*\st\s*=\s*["'](?:array|dataTable)["'])(?=[^>]*\sref\s*=\s*["'][A-Z]+[0-9]+:)"""
+)
 _FORMULA_ALONE = re.compile(
     rb"\s*<(?:[\w.-]+:)?f(?:\s[^>]*)?(?:/>|>[^<]*</[^>]*>)\s*(?:<(?:[\w.-]+:)?v\s*(?:/>|></[^>]*>))?\s*</"
 )
@@ -38,10 +44,12 @@ _PLACE = re.compile(rb"([A-Z]{1,3})([0-9]{1,7})")
 _REFERENCE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{1,3})([0-9]{1,7})["']""")
 _ROW = re.compile(rb"<(?:[\w.-]+:)?row(\s[^>]*)(?<!/)>(?!\s*</)")  # with cells
 _TRUE = (b"1", b"true")
-_ZEROS = re.compile(r"0{2,20}")
 _WORKBOOK, _RELATED, _STYLES = "xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/styles.xml"
 _SHEETS = "xl/worksheets/"
 _CONTENT = "content.xml"  # the part of an .ods that has the cells
+_SPANNING = re.compile(rb"""number-rows-spanned\s*=\s*["'](?!1["'])""")
+_TABLE = "urn:oasis:names:tc:opendocument:xmlns:table:1.0 "
+_CELLS = {f"{_TABLE}table-cell", f"{_TABLE}covered-table-cell"}
 
 
 class Cell(NamedTuple):
@@ -49,13 +57,50 @@ class Cell(NamedTuple):
 
     Attributes:
         column: its column, from 0.
-        zeros: the number of digits that the sheet shows of its number.
-        rule: the rule that it breaks; "" if only its zeros are missing.
+        format: the format of its number, if the sheet shows more than the number's digits.
+        rule: the rule that it breaks; "" if it breaks none.
     """
 
     column: int
-    zeros: int
+    format: NumberFormat | None
     rule: str
+
+
+Range: TypeAlias = tuple[tuple[int, int], tuple[int, int]]
+"""Merged cells: the row and the column of the first cell, and of the last one, from 0."""
+
+
+class _Tables:
+    """Handlers of the elements of an .ods that note the ``merged`` cells of one sheet. Others repeat rows or cells."""
+
+    def __init__(self, sheet: str) -> None:
+        self.merged: list[Range] = []
+        self._sheet = sheet
+        self._inside: list[bool] = []  # for each table that is open, whether it is the sheet; cells may contain tables
+        self._row = self._column = self._rows = 0
+
+    def start(self, name: str, attributes: Mapping[str, str]) -> None:
+        """Count a cell, or begin a row or a table."""
+        if name == f"{_TABLE}table":
+            self._inside.append(not self._inside and attributes.get(f"{_TABLE}name") == self._sheet)
+        elif self._inside != [True]:
+            return
+        elif name == f"{_TABLE}table-row":
+            self._column, self._rows = 0, int(attributes.get(f"{_TABLE}number-rows-repeated", 1))
+        elif name in _CELLS:
+            rows = int(attributes.get(f"{_TABLE}number-rows-spanned", 1))
+            columns = int(attributes.get(f"{_TABLE}number-columns-spanned", 1))
+            if rows > 1:
+                last = self._row + rows - 1, self._column + columns - 1
+                self.merged.append(((self._row, self._column), last))
+            self._column += int(attributes.get(f"{_TABLE}number-columns-repeated", 1))
+
+    def end(self, name: str) -> None:
+        """End a row or a table."""
+        if name == f"{_TABLE}table":
+            self._inside.pop()
+        elif name == f"{_TABLE}table-row" and self._inside == [True]:
+            self._row += self._rows
 
 
 class Parts:
@@ -73,12 +118,15 @@ class Parts:
             raise BadSheet(f"expands to {total:,} bytes, but the limit is {allowed:,}: {ADVICE_TO_SPLIT}")
         self._odd: set[str] = set()
         self._hiding: set[str] = set()
+        self._is_spanning = False
         for name in self._zip.namelist():
             before, rows, columns = b"", 0, 0
             for block in self._blocks(name):
                 around = before + block
                 if any(sign in around for sign in _MAYBE) and _ODD.search(around):
                     self._odd.add(name)
+                if name == _CONTENT and _SPANNING.search(around):
+                    self._is_spanning = True
                 if name.startswith(_SHEETS):
                     if b"hidden" in around:
                         self._hiding.add(name)
@@ -92,7 +140,7 @@ class Parts:
 
     def search(self, sheet: str) -> tuple[dict[int, list[Cell]], list[int]]:
         """The odd cells of a sheet of an .xlsx by their rows, from 1, and its hidden rows that have cells."""
-        part, styles = self._part_of(sheet), self._styles_with_zeros()
+        part, styles = self._part_of(sheet), self._formats()
         if not part and any(name.startswith(_SHEETS) for name in self._odd):
             raise BadSheet(_LOST)
         odd: dict[int, list[Cell]] = {}
@@ -101,15 +149,32 @@ class Parts:
             return odd, hidden
         styled = _STYLED % b"|".join(styles) if styles else b""
         cell_pattern = re.compile(_CELL % styled)
+        not_computed = part in self._odd and self._is_not_computed()
         for text in self._whole_cells(part):
+            if not_computed and _FILLING.search(text):
+                raise BadSheet(_LOST)
             for cell in cell_pattern.finditer(text):
-                if (known := _odd_cell(text, cell, styles)) is not None:
+                if (known := _odd_cell(text, cell, styles, not_computed=not_computed)) is not None:
                     odd.setdefault(known[0], []).append(known[1])
             if part in self._hiding:
                 rows = (dict(_ATTRIBUTE.findall(row[1])) for row in _ROW.finditer(text))
                 numbers = (row.get(b"r", b"") for row in rows if row.get(b"hidden") in _TRUE)
                 hidden += [int(number) for number in numbers if number.isdigit()]
         return odd, hidden
+
+    def merged_in(self, sheet: str) -> list[Range]:
+        """The cells of a sheet of an .ods that are merged with cells below."""
+        if not self._is_spanning:
+            return []
+        tables, parser = _Tables(sheet), expat.ParserCreate(namespace_separator=" ")
+        parser.StartElementHandler, parser.EndElementHandler = tables.start, tables.end
+        try:
+            for block in self._blocks(_CONTENT):
+                parser.Parse(block)
+            parser.Parse(b"", True)
+        except (expat.ExpatError, ValueError):
+            raise BadSheet("is damaged: it cannot be read") from None
+        return tables.merged
 
     def _blocks(self, name: str) -> Iterator[bytes]:
         # zipfile reads no more of a part than its stated size, and compares its checksum.
@@ -146,13 +211,21 @@ class Parts:
                 return part if part in self._zip.NameToInfo else ""
         return ""
 
-    def _styles_with_zeros(self) -> dict[bytes, int]:
-        """The styles of cells that show numbers with leading zeros, each with the number of digits."""
+    def _is_not_computed(self) -> bool:
+        """Whether a spreadsheet program would replace the saved values of all formulas when it opens the workbook.
+
+        Programs that cannot compute formulas save 0 as the value of each. A spreadsheet program removes this mark.
+        """
+        calculation = self._tree(_WORKBOOK).find(".//{*}calcPr")
+        return calculation is not None and calculation.get("fullCalcOnLoad", "").encode() in _TRUE
+
+    def _formats(self) -> dict[bytes, NumberFormat]:
+        """The styles of cells that show more than the digits of a whole number."""
         tree = self._tree(_STYLES)
         formats = {style.get("numFmtId"): style.get("formatCode") or "" for style in tree.findall(".//{*}numFmt")}
         cells = tree.find("{*}cellXfs")
         codes = [formats.get(style.get("numFmtId"), "") for style in (cells if cells is not None else ())]
-        return {b"%d" % number: len(code) for number, code in enumerate(codes) if _ZEROS.fullmatch(code)}
+        return {b"%d" % number: known for number, code in enumerate(codes) if (known := number_format(code))}
 
     def _tree(self, name: str) -> ElementTree.Element:
         if name not in self._zip.NameToInfo or self._zip.NameToInfo[name].file_size > _SMALL:
@@ -163,22 +236,26 @@ class Parts:
             raise BadSheet("is damaged: it cannot be read") from None
 
 
-def _odd_cell(text: bytes, cell: re.Match[bytes], styles: Mapping[bytes, int]) -> tuple[int, Cell] | None:
+def _odd_cell(
+    text: bytes, cell: re.Match[bytes], styles: Mapping[bytes, NumberFormat], *, not_computed: bool
+) -> tuple[int, Cell] | None:
     """The row and the cell for a match of a pattern in `_CELL`; None if the cell is not odd after all."""
     attributes = dict(_ATTRIBUTE.findall(cell[1]))
-    kind, zeros, rule = attributes.get(b"t", b"n"), 0, ""
+    kind, shown, rule = attributes.get(b"t", b"n"), None, ""
     if kind == b"e":
-        rule = _ERROR
-    elif kind != b"str" and not cell[1].endswith(b"/") and _FORMULA_ALONE.match(text, cell.end()):
+        rule = SHOWS_ERROR
+    elif not cell[1].endswith(b"/") and (
+        _FORMULA.match(text, cell.end()) if not_computed else kind != b"str" and _FORMULA_ALONE.match(text, cell.end())
+    ):
         rule = _NO_VALUE
     elif kind == b"n":
-        zeros = styles.get(attributes.get(b"s", b"0"), 0)
-    if not rule and not zeros:
+        shown = styles.get(attributes.get(b"s", b"0"))
+    if not rule and not shown:
         return None
     place = _PLACE.fullmatch(attributes.get(b"r", b""))
     if place is None:
         raise BadSheet(_LOST if rule else f"does not contain the positions of its cells: {_SAVE_AGAIN}")
-    return int(place[2]), Cell(_column(place[1]), zeros, rule)
+    return int(place[2]), Cell(_column(place[1]), shown, rule)
 
 
 def _reach(text: bytes, rows: int, columns: int, most: int) -> tuple[int, int]:
