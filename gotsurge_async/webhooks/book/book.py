@@ -416,8 +416,8 @@ def _observe(db: Database, account: str, task: Task, moment: int, source: Source
 
 def _known_step(row: Row) -> Step:
     """A step from a row of the statement ``steps``; of its entry only whether there is one."""
-    _, _, status, at, entry, _, _ = row
-    return Step(TaskStatus(status), moment_of(at), None if entry is None else _ENTRY)
+    _, _, status, at, entry, late, _ = row
+    return Step(TaskStatus(status), moment_of(at), None if entry is None else _ENTRY, not late)
 
 
 def _take_page(db: Database, account: str, info: RunInfo, page: Sequence[OrderRow], now: int) -> int:

@@ -50,7 +50,7 @@ SELECT number, seen_at, updated_at, server_time, body, status, changed_at, due_a
   group_tag, vessel, imo, berth FROM book_orders
 WHERE account = :account AND task_id = :task_id {for_update};
 -- name: steps
-SELECT order_number, place, status, at, entry, source, seen_at FROM book_steps WHERE order_number {among:orders} ORDER BY order_number, place;
+SELECT order_number, place, status, at, entry, late, seen_at FROM book_steps WHERE order_number {among:orders} ORDER BY order_number, place;
 -- name: add_steps
 INSERT INTO book_steps (order_number, place, status, at, entry, source, seen_at, number, previous, late) VALUES {rows};
 -- name: date_step

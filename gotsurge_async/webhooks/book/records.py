@@ -285,8 +285,9 @@ def order_of(row: Row) -> BookOrder:
 
 def step_of(row: Row) -> Step:
     """A step from a row of the statement ``steps``."""
-    _, _, status, at, entry, _, _ = row
-    return Step(TaskStatus(status), moment_of(at), None if entry is None else codec.decode(bytes(entry), StatusEntry))
+    _, _, status, at, entry, late, _ = row
+    shown = None if entry is None else codec.decode(bytes(entry), StatusEntry)
+    return Step(TaskStatus(status), moment_of(at), shown, not late)
 
 
 def changes_of(db: Database, numbers: Sequence[int]) -> list[Change]:
