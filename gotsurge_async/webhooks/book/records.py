@@ -227,9 +227,14 @@ def columns(task: Task) -> dict[str, Any]:
 
 
 def pushed(account: str, info: RunInfo, row: OrderRow) -> Row:
-    """The row for an order of a ledger that was never read: with the values that were sent."""
+    """The row for an order of a ledger that was never read: with the values that were sent.
+
+    The row has no final status: `further` returns that status, and it becomes a change.
+    """
     sent = msgspec.json.decode(row.payload)
-    body = msgspec.json.encode({**sent, "id": row.task_id, "current_status": status_in(row)})
+    status = status_in(row)
+    status = None if status is not None and TaskStatus(status).is_terminal else status
+    body = msgspec.json.encode({**sent, "id": row.task_id, "current_status": status})
     task = codec.decode(body, Task)
     moment = to_microseconds(row.updated_at)
     found = columns(task)
@@ -239,8 +244,8 @@ def pushed(account: str, info: RunInfo, row: OrderRow) -> Row:
         row.task_id,
         info.id,
         row.key,
-        status_in(row),
-        int(task.current_status is not None and task.current_status.is_terminal),
+        status,
+        0,
         moment,
         moment,
         found["due_at"] or moment,
