@@ -15,7 +15,7 @@ from gotsurge_async.ledger import READABLE, Ledger, OrderRow, OrderState, RunInf
 from gotsurge_async.models.answers import StatusEntry, Task
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.webhooks.book.doubles import REPORTED_FOR, Double, find
-from gotsurge_async.webhooks.book.history import Kept, Step, in_order, read
+from gotsurge_async.webhooks.book.history import Kept, Step, Times, in_order, read
 from gotsurge_async.webhooks.book.outbox import Outbox
 from gotsurge_async.webhooks.book.records import (
     BookOrder,
@@ -28,7 +28,6 @@ from gotsurge_async.webhooks.book.records import (
     due_of,
     encoded,
     further,
-    later,
     micros,
     moment_of,
     order_of,
@@ -370,15 +369,17 @@ def _observe(db: Database, account: str, task: Task, moment: int, source: Source
         db.change("present", **whose)
         found = db.rows("lock_order", **whose)
     ((order, seen, updated, served, known, *kept_columns),) = found
+    latest = from_microseconds(now)
+    times = Times(task.updated_at, task.server_time).credible(from_microseconds(moment), latest)
     was = dict(zip(_COLUMNS, kept_columns, strict=True))
     rows = db.rows("steps", orders=db.listed([order]))
     kept = Kept(
         steps=[_known_step(row) for row in rows],
         current=None if was["status"] is None else TaskStatus(was["status"]),
-        updated_at=moment_of(updated),
-        server_time=moment_of(served),
+        times=Times(moment_of(updated), moment_of(served)).credible(from_microseconds(seen), latest),
     )
-    reading = read(kept, task)
+    reading = read(kept, task, times)
+    times = times.latest(kept.times)
     if reading.stale and not new:
         body, task = known, codec.decode(known, Task)
     elif source == "ledger" and not new:  # it knows a part of the task
@@ -395,15 +396,15 @@ def _observe(db: Database, account: str, task: Task, moment: int, source: Source
     now_is = {**was, **columns(task), "status": reading.current}
     if was["planned"] is None and task.price is not None:
         now_is |= {"planned": countable(task.price.millicents), "currency": task.price.currency}
-    times = [at for at in map(micros, (step.at for step in reading.steps)) if at is not None]
+    dates = [at for at in map(micros, (step.at for step in reading.steps)) if at is not None]
     if reading.current != was["status"] or was["changed_at"] is None:
-        now_is["changed_at"] = times[-1] if times else moment
-    now_is["due_at"] = micros(due_of(task)) or was["due_at"] or (times[0] if times else moment)
+        now_is["changed_at"] = dates[-1] if dates else moment
+    now_is["due_at"] = micros(due_of(task)) or was["due_at"] or (dates[0] if dates else moment)
     values = {
         "number": order,
         "seen_at": max(seen, moment),
-        "updated_at": later(updated, task.updated_at),
-        "server_time": later(served, task.server_time),
+        "updated_at": micros(times.updated_at),
+        "server_time": micros(times.server_time),
         "body": body,
     }
     if now_is == was and not numbers:

@@ -5,9 +5,10 @@ so that only ``current_status`` shows a status. Read again and again, they give 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate, pairwise
 from types import MappingProxyType
+from typing import NamedTuple
 
 from attrs import evolve, field, frozen
 from msgspec import Struct
@@ -30,6 +31,8 @@ RANK: Mapping[str, int] = MappingProxyType(
 )
 """The position of each known status on a task's way."""
 
+AHEAD = timedelta(minutes=5)
+"""The most by which a time of the service may be ahead of our clock."""
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -76,22 +79,41 @@ class Reading(Struct, frozen=True, kw_only=True):
     stale: bool
 
 
+class Times(NamedTuple):
+    """The times by which a read is newer or older than another one."""
+
+    updated_at: datetime | None = None
+    server_time: datetime | None = None
+
+    def credible(self, read_at: datetime, now: datetime) -> "Times":
+        """The times with those corrected that are ahead of our clock: else one could make all later reads stale.
+
+        A ``server_time`` becomes our time of the read. What the right ``updated_at`` would be, nobody knows: None.
+        """
+        updated_at, server_time = (None if at is not None and at - now > AHEAD else at for at in self)
+        return Times(updated_at, read_at if server_time is None and self.server_time is not None else server_time)
+
+    def latest(self, other: "Times") -> "Times":
+        """The later ones of the times of two reads."""
+        both = zip(self, other, strict=True)
+        return Times(*(max((at for at in each if at is not None), default=None) for each in both))
+
+
 class Kept(Struct, frozen=True, kw_only=True):
     """The known data of a task before a read: its history as it was discovered, its status, its newest times."""
 
     steps: Sequence[Step] = ()
     current: TaskStatus | None = None
-    updated_at: datetime | None = None
-    server_time: datetime | None = None
+    times: Times = Times()
 
 
-def read(kept: Kept, task: Task) -> Reading:
-    """The news from a read of a task. The task as read is the truth, unless newer data is known."""
+def read(kept: Kept, task: Task, times: Times) -> Reading:
+    """The news from a read of a task. The task as read is the truth, unless newer data is known by these times."""
     now = None if task.current_status is None else _named(task.current_status) or None
     listed = steps_of(task)
     log = _as_logged(listed, now)
     shown = in_order(_distinct(listed)) if log is None else log
-    stale = _is_stale(kept, task, now)
+    stale = _is_stale(kept, times, now)
     dated: dict[int, Step] = {}
     known = _Known(kept.steps)
     old: set[int] = set()
@@ -360,9 +382,9 @@ def _is_unlisted(current: TaskStatus, steps: Sequence[Step], before: TaskStatus 
     return RANK.get(current, furthest) < furthest
 
 
-def _is_stale(kept: Kept, task: Task, now: TaskStatus | None) -> bool:
+def _is_stale(kept: Kept, times: Times, now: TaskStatus | None) -> bool:
     """Whether a read is older than the known data."""
-    for known, shown in ((kept.updated_at, task.updated_at), (kept.server_time, task.server_time)):
+    for known, shown in zip(kept.times, times, strict=True):
         if known is not None and shown is not None and known != shown:
             return shown < known
     if kept.current is None or now is None or kept.current not in RANK or now not in RANK:

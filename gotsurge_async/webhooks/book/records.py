@@ -346,12 +346,6 @@ def moment_of(kept: int | None) -> datetime | None:
     return None if kept is None else from_microseconds(kept)
 
 
-def later(kept: int | None, shown: datetime | None) -> int | None:
-    """The later of a stored time and one that was read."""
-    both = [each for each in (kept, micros(shown)) if each is not None]
-    return max(both, default=None)
-
-
 def encoded(entry: StatusEntry | None) -> bytes | None:
     """An entry in the form in which it is stored."""
     return None if entry is None else codec.encode(entry)

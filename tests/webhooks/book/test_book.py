@@ -52,6 +52,24 @@ async def test_an_older_read_takes_nothing_back(book: Book) -> None:
     assert (order.status, order.task.group_tag) == ("pickup_arriving", "new")
 
 
+@pytest.mark.parametrize("name", ["server_time", "updated_at"])
+@pytest.mark.parametrize("ahead", [timedelta(minutes=6), timedelta(days=400)])
+async def test_a_time_that_is_ahead_of_our_clock_freezes_nothing(
+    book: Book, clock: ManualClock, name: str, ahead: timedelta
+) -> None:
+    """Later reads with the right time count, whatever one answer of a machine with a wrong clock said."""
+    start = clock.now()
+    for steps in range(1, 8):
+        time = clock.now() + (ahead if steps == 2 else timedelta())
+        shown = task("T-1", [{"status": status} for status in WAY[:steps]], WAY[steps - 1], **{name: time})
+        assert told(await book.observe(ACCOUNT, shown)) == [WAY[steps - 1]]
+        ((order,),) = [[each async for each in book.orders()]]
+        assert order.status == WAY[steps - 1]
+        await clock.advance(30)
+    late = task("T-1", None, "accepted", **{name: start})
+    assert await book.observe(ACCOUNT, late) == []
+
+
 async def test_what_was_observed_outlives_the_process(where: str, clock: ManualClock) -> None:
     """Another opening finds orders, their history, and what was not acknowledged."""
     async with Book.open(where, clock=clock) as book:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from gotsurge_async.models.answers import StatusEntry, Task
 from gotsurge_async.models.tasks import TaskStatus
+from gotsurge_async.testing import ManualClock
 from gotsurge_async.webhooks.book import Book
-from gotsurge_async.webhooks.book.history import Kept, Reading, Step, in_order, read
+from gotsurge_async.webhooks.book.history import Kept, Reading, Step, Times, in_order, read
 from tests.webhooks.book.kit import ACCOUNT, WAY, after, at, entries, task, written
 
 
@@ -25,15 +26,13 @@ class Reader:
 
     def see(self, shown: Task) -> Reading:
         """Take a read in."""
-        reading = read(self.kept, shown)
+        times = Times(shown.updated_at, shown.server_time)
+        reading = read(self.kept, shown, times)
         known = [reading.dated.get(place, step) for place, step in enumerate(self.kept.steps)]
-        both = (self.kept.updated_at, shown.updated_at)
-        served = (self.kept.server_time, shown.server_time)
         self.kept = Kept(
             steps=[*known, *(new.step for new in reading.new)],
             current=reading.current,
-            updated_at=max((each for each in both if each is not None), default=None),
-            server_time=max((each for each in served if each is not None), default=None),
+            times=times.latest(self.kept.times),
         )
         self.told += [new.step.status for new in reading.new]
         return reading
@@ -149,7 +148,7 @@ def test_equal_times_are_ordered_by_the_way() -> None:
 def test_times_that_disagree_with_the_status_make_no_second_end() -> None:
     """The end stands in the history already: clocks that differ only change its place."""
     shown = entries("broadcasting", "complete", "delivery_arriving")
-    reading = read(Kept(), task("T-1", shown, "complete", updated_at=written(at(30))))
+    reading = read(Kept(), task("T-1", shown, "complete", updated_at=written(at(30))), Times(at(30)))
     assert sorted(new.step.status for new in reading.new) == ["broadcasting", "complete", "delivery_arriving"]
     assert reading.current == "complete"
 
@@ -238,14 +237,18 @@ def in_the_first_reads(length: int) -> Any:
 
 @pytest.mark.parametrize("log", [without_times, newest_without_time, in_the_first_reads, lambda _: None])
 @pytest.mark.parametrize("changed_at", [True, False], ids=["updated_at", "server_time alone"])
-async def test_an_order_given_back_and_taken_again(book: Book, log: Callable[[int], Any], changed_at: bool) -> None:
+async def test_an_order_given_back_and_taken_again(
+    book: Book, clock: ManualClock, log: Callable[[int], Any], changed_at: bool
+) -> None:
     """Each step is handed on once, also those to a status that was there before; a read again shows nothing new."""
     told = []
+    await clock.advance((at(60) - clock.now()).total_seconds())
     for minute in range(20):
         length = minute // 4 + 1
         times = {"updated_at": written(at(10 * (length - 1) + 1))} if changed_at else {}
-        shown = task("T-1", log(length), BACK_AND_FORTH[length - 1], server_time=written(at(100 + minute)), **times)
-        told += await book.observe(ACCOUNT, shown)
+        times["server_time"] = written(clock.now())
+        told += await book.observe(ACCOUNT, task("T-1", log(length), BACK_AND_FORTH[length - 1], **times))
+        await clock.advance(60)
     assert [change.status for change in told] == BACK_AND_FORTH
     assert [change.previous for change in told] == [None, *BACK_AND_FORTH[:-1]]
     assert not any(change.late for change in told)
