@@ -188,7 +188,7 @@ class Book(Outbox):
         run: str | None = None,
         limit: int = 1000,
     ) -> list[tuple[str, str]]:
-        """The accounts and ids of unfinished tasks without news for too long, for each status the oldest first.
+        """The accounts and ids of unfinished tasks without news for too long: the most overdue first, by their ages.
 
         Args:
             ages: the longest time without news, by status; `OTHER` for statuses that are not named.
@@ -203,16 +203,18 @@ class Book(Outbox):
         mine = None if accounts is None else list(accounts)
 
         def ask(db: Database) -> list[tuple[str, str]]:
-            found: list[Row] = []
+            found: list[tuple[float, str, str]] = []
             whose = {"no_accounts": int(mine is None), "accounts": db.listed(mine or ()), "most": limit}
             whose |= {"no_run": int(run is None), "run": run or ""}
-            for age, statuses in spans.items():
+            asked = [("due", age, [each for each in statuses if each != OTHER]) for age, statuses in spans.items()]
+            for name, age, listed in (*asked, ("due_of_others", others, named)):
                 before = to_microseconds(moved_by(now, -age))
-                listed = db.listed(status for status in statuses if status != OTHER)
-                found += db.rows("due", before=before, statuses=listed, **whose)
-            before = to_microseconds(moved_by(now, -others))
-            found += db.rows("due_of_others", before=before, statuses=db.listed(named), **whose)
-            return [(account, task_id) for account, task_id in found[:limit]]
+                rows = db.rows(name, before=before, statuses=db.listed(listed), **whose)
+                # By ages, so that a status with many tasks leaves the others a share of the reads.
+                span = max(age.total_seconds() * 1e6, 1.0)
+                found += [((seen - before) / span, account, task_id) for account, task_id, seen in rows]
+            found.sort(key=lambda task: task[0])
+            return [(account, task_id) for _, account, task_id in found[:limit]]
 
         return await self._store.read(ask)
 

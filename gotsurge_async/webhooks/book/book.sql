@@ -82,10 +82,10 @@ SELECT task_id FROM book_orders WHERE account = :account AND run IS NULL AND (
   tracking_id {among:tracking_ids} OR invoice_number {among:invoice_numbers}
   OR (tracking_id IS NULL AND invoice_number IS NULL AND group_tag {among:group_tags})) ORDER BY number;
 -- name: due
-SELECT account, task_id FROM book_orders WHERE terminal = 0 AND seen_at <= :before AND coalesce(status, '') {among:statuses}
+SELECT account, task_id, seen_at FROM book_orders WHERE terminal = 0 AND seen_at <= :before AND coalesce(status, '') {among:statuses}
   AND (:no_accounts = 1 OR account {among:accounts}) AND (:no_run = 1 OR run = :run) ORDER BY seen_at LIMIT :most;
 -- name: due_of_others
-SELECT account, task_id FROM book_orders WHERE terminal = 0 AND seen_at <= :before AND NOT coalesce(status, '') {among:statuses}
+SELECT account, task_id, seen_at FROM book_orders WHERE terminal = 0 AND seen_at <= :before AND NOT coalesce(status, '') {among:statuses}
   AND (:no_accounts = 1 OR account {among:accounts}) AND (:no_run = 1 OR run = :run) ORDER BY seen_at LIMIT :most;
 
 -- --- changes that are to be handed on ---------------------------------------------------------------------------------

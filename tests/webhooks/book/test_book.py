@@ -252,6 +252,21 @@ async def test_the_sweep_reads_what_was_not_heard_of(book: Book) -> None:
     assert len(await book.due(at(600), AGES, limit=2)) == 2
 
 
+async def test_a_status_with_many_tasks_leaves_others_their_reads(book: Book) -> None:
+    """Of more tasks than can be read those come first that are overdue by most of the age of their status."""
+    for number in range(30):
+        await book.observe(ACCOUNT, after(1, f"T-many-{number}"), at=at(number / 10))
+    for number in range(3):
+        await book.observe(ACCOUNT, after(6, f"T-near-{number}"), at=at(5))
+    ages = {"broadcasting": timedelta(minutes=10), "delivery_arriving": timedelta(minutes=5)}
+    due = await book.due(at(16), ages, limit=20)
+    assert [task_id for _, task_id in due] == [
+        *(f"T-near-{number}" for number in range(3)),
+        *(f"T-many-{number}" for number in range(17)),
+    ]
+    assert len(await book.due(at(16), ages)) == 33
+
+
 async def is_known(book: Book, account: str, task_id: str) -> bool | None:
     """Whether a task is in the book."""
     return (await book.known([(account, task_id)]))[account, task_id]
