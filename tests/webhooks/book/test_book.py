@@ -200,6 +200,34 @@ async def test_what_failed_comes_again_and_holds_its_task_up(book: Book, clock: 
     assert (again.status, again.attempts, again.why) == ("broadcasting", 1, "503")
 
 
+async def test_what_a_wrong_clock_put_off_is_handed_on(where: str, clock: ManualClock) -> None:
+    """What failed, what waits behind it, and what a killed process held, while the clock was a month ahead."""
+    wrong = ManualClock(clock.now() + timedelta(days=30))
+    async with Book.open(where, clock=wrong) as ahead:
+        for task_id in ("T-1", "T-2"):
+            await ahead.observe(ACCOUNT, after(2, task_id))
+        failing, _ = await ahead.waiting()
+        await ahead.failed(failing, "503", wrong.now() + timedelta(seconds=30))
+    async with Book.open(where, clock=clock) as book:
+        assert await book.waiting() == []
+        pauses = timedelta(minutes=20)
+        found = []
+        while changes := await book.waiting(pauses=pauses):
+            for change in changes:
+                found.append((change.task_id, change.status))
+                await book.acknowledge(change)
+        assert sorted(found[:2]) == [("T-1", "broadcasting"), ("T-2", "broadcasting")]
+        assert sorted(found[2:]) == [("T-1", "accepted"), ("T-2", "accepted")]
+        await book.observe(ACCOUNT, after(3))
+        (change,) = await book.waiting(pauses=pauses)
+        await book.failed(change, "503", clock.now() + timedelta(minutes=10))
+        await book.observe(ACCOUNT, after(3, "T-2"))
+        (parked,) = await book.waiting(pauses=pauses)
+        await book.park(parked, "HTTP 400")
+        await book.observe(ACCOUNT, after(4, "T-2"))
+        assert await book.waiting(pauses=pauses) == []
+
+
 async def test_two_processes_never_have_one_change_at_once(where: str, clock: ManualClock) -> None:
     """What one has in hand the other gets only when the first no longer asks, and its lease is over."""
     lease = timedelta(seconds=60)
