@@ -235,7 +235,7 @@ async def alerts_in(
     """
     only, limits = only or Only(), limits or Limits()
     failed = structs.replace(only, statuses=tuple(FAILED), moved_since=moved_by(now, -limits.failed_for))
-    # The failure may have been discovered long after it, and nobody was told before.
+    # A failure that the book discovered late was never reported.
     discovered = structs.replace(limits, failed_for=timedelta.max)
     for some, its_limits in ((structs.replace(only, open=True), limits), (failed, discovered)):
         async for order in book.orders(some):
