@@ -88,7 +88,7 @@ class Times(NamedTuple):
     def credible(self, read_at: datetime, now: datetime) -> "Times":
         """The times with those corrected that are ahead of our clock: else one could make all later reads stale.
 
-        A ``server_time`` becomes our time of the read. What the right ``updated_at`` would be, nobody knows: None.
+        A ``server_time`` becomes our time of the read. The right ``updated_at`` is not known: None.
         """
         updated_at, server_time = (None if at is not None and at - now > AHEAD else at for at in self)
         return Times(updated_at, read_at if server_time is None and self.server_time is not None else server_time)
