@@ -70,7 +70,7 @@ class Limits(Struct, frozen=True, kw_only=True):
         not_accepted: the time before the pickup window begins, while no driver has accepted it.
         late: the time after the end of a window.
         in_doubt: the time after it was sent.
-        failed_for: the time after a failure during which it is reported.
+        failed_for: the time after a failure, or after a book discovered it, during which it is reported.
     """
 
     expiring: timedelta = timedelta(minutes=30)
@@ -235,9 +235,11 @@ async def alerts_in(
     """
     only, limits = only or Only(), limits or Limits()
     failed = structs.replace(only, statuses=tuple(FAILED), moved_since=moved_by(now, -limits.failed_for))
-    for some in (structs.replace(only, open=True), failed):
+    # A failure that the book discovered late was never reported.
+    discovered = structs.replace(limits, failed_for=timedelta.max)
+    for some, its_limits in ((structs.replace(only, open=True), limits), (failed, discovered)):
         async for order in book.orders(some):
-            for alert in _alerts_of(order, now, limits):
+            for alert in _alerts_of(order, now, its_limits):
                 yield evolve(alert, tracking_id=alert.tracking_id or order.key, seen_at=order.seen_at)
     async for alert in doubles_in(book, only):
         yield alert

@@ -53,6 +53,8 @@ LEASE = timedelta(seconds=15)
 POLL = 1.0
 """Seconds between two checks for changes that are due again, or that another process noted."""
 _AGAIN = RetryPolicy(base=1.0, cap=600.0)
+PAUSES = timedelta(seconds=2 * _AGAIN.cap)
+"""More than the longest pause between two tries: the clocks of two processes may differ."""
 
 KEEP = timedelta(days=90)
 """The time for which the book keeps an order that has ended."""
@@ -358,7 +360,7 @@ class Worker:
     async def _taken(self, most: int, *, newest: bool) -> list[Change]:
         """Changes to hand on. While the book cannot be used there are none, and those in hand continue."""
         try:
-            return await self._book.waiting(most, accounts=self._accounts, lease=LEASE, newest=newest)
+            return await self._book.waiting(most, accounts=self._accounts, lease=LEASE, newest=newest, pauses=PAUSES)
         except StoreError as error:
             if self._seldom.may(str(error)):
                 log.warning("changes cannot be read now, and wait: %s", error)
@@ -438,7 +440,7 @@ async def changes(book: Book, *, clock: Clock | None = None) -> AsyncIterator[Ch
     """
     clock = clock or SystemClock()
     while True:
-        for change in await book.waiting(1, lease=LEASE):
+        for change in await book.waiting(1, lease=LEASE, pauses=PAUSES):
             try:
                 yield change
             except GeneratorExit:

@@ -3,12 +3,15 @@
 No flood keeps real tasks waiting: tasks that the book knows go first, then those whose events name a known order. The
 sweep has its share, however many unknown ids wait, and so have these: by the addresses of their senders, of each
 the newest first.
+
+No account keeps the others waiting: in a lane the accounts have turns, and one that cannot be read is set aside.
 """
 
 import asyncio
 import heapq
-from collections import Counter, OrderedDict
-from collections.abc import Mapping
+import math
+from collections import Counter, OrderedDict, UserDict
+from collections.abc import Mapping, MutableMapping
 from itertools import count
 from types import MappingProxyType
 from typing import TypeAlias
@@ -57,8 +60,27 @@ class Wanted:
     due: float = 0.0
 
 
+class Lane(UserDict[Key, Wanted]):
+    """Tasks to read in their order, also account by account."""
+
+    def __init__(self) -> None:
+        self.of_account: dict[str, dict[Key, None]] = {}
+        super().__init__()
+
+    def __setitem__(self, key: Key, wanted: Wanted) -> None:
+        self.of_account.setdefault(key[0], {})[key] = None
+        super().__setitem__(key, wanted)
+
+    def __delitem__(self, key: Key) -> None:
+        super().__delitem__(key)
+        mine = self.of_account[key[0]]
+        del mine[key]
+        if not mine:
+            del self.of_account[key[0]]
+
+
 class Lanes:
-    """The tasks to read, each once.
+    """The tasks to read, each once; at most ``most_of_account`` of an account are read at the same time.
 
     Attributes:
         known: tasks that the book knows.
@@ -68,17 +90,20 @@ class Lanes:
         again: such tasks that the service did not know shortly before.
     """
 
-    def __init__(self) -> None:
-        self.known: dict[Key, Wanted] = {}
-        self.named: dict[Key, Wanted] = {}
-        self.swept: dict[Key, Wanted] = {}
+    def __init__(self, most_of_account: float = math.inf) -> None:
+        self.known: Lane = Lane()
+        self.named: Lane = Lane()
+        self.swept: Lane = Lane()
         self.unknown: OrderedDict[Key, Wanted] = OrderedDict()
-        self.again: dict[Key, Wanted] = {}
+        self.again: Lane = Lane()
         self.ready: asyncio.Event = asyncio.Event()
         self._reading: set[Key] = set()
         self._later: dict[Key, Wanted] = {}
         self._due: list[tuple[float, int, Key]] = []
         self._numbers = count()
+        self._most_of_account = most_of_account
+        self._aside: dict[str, float] = {}
+        self._turns: dict[str, int] = {}
         self._served: dict[str, int] = {}
         self._removed = 0
         self._crowd = ""
@@ -86,7 +111,7 @@ class Lanes:
     def __contains__(self, key: Key) -> bool:
         return any(key in each for each in (*self._all(), self._later, self._reading))
 
-    def _all(self) -> list[dict[Key, Wanted]]:
+    def _all(self) -> list[MutableMapping[Key, Wanted]]:
         return [self.known, self.named, self.swept, self.unknown, self.again]
 
     def add_unknown(self, key: Key, event: int, sender: str, *, newest: bool) -> list[int] | None:
@@ -108,9 +133,33 @@ class Lanes:
         key = next((key for key, wanted in self.unknown.items() if wanted.sender == self._crowd), oldest)
         return self.unknown.pop(key).events
 
-    def _next_unknown(self) -> Key | None:
+    def set_aside(self, account: str, until: float) -> None:
+        """Read nothing of an account until a time, and then one task at a time, until `readmit`."""
+        self._aside[account] = until
+
+    def readmit(self, account: str) -> None:
+        """Read an account as the others."""
+        if self._aside.pop(account, None) is not None:
+            self.ready.set()
+
+    def _may_read(self, account: str, now: float) -> bool:
+        being_read = sum(key[0] == account for key in self._reading)
+        is_aside = account in self._aside and (self._aside[account] > now or being_read)
+        return not is_aside and being_read < self._most_of_account
+
+    def _next(self, lane: Lane, now: float) -> Key | None:
+        """The first task of the account whose last turn is the longest ago."""
+        accounts = [account for account in lane.of_account if self._may_read(account, now)]
+        for account in sorted(accounts, key=lambda account: self._turns.get(account, -1)):
+            for key in lane.of_account[account]:
+                if key not in self._reading:
+                    return key
+        return None
+
+    def _next_unknown(self, now: float) -> Key | None:
         """The newest unknown task of the sender whose last turn is the longest ago."""
-        waiting = (key for key in reversed(self.unknown) if key not in self._reading)
+        may_be_read = {account: self._may_read(account, now) for account in {account for account, _ in self.unknown}}
+        waiting = (key for key in reversed(self.unknown) if key not in self._reading and may_be_read[key[0]])
         key = min(waiting, key=lambda key: self._served.get(self.unknown[key].sender, -1), default=None)
         if key is not None:
             if len(self._served) > MOST_UNKNOWN:
@@ -118,7 +167,7 @@ class Lanes:
             self._served[self.unknown[key].sender] = next(self._numbers)
         return key
 
-    def add(self, key: Key, lane: dict[Key, Wanted], event: int | None = None, most: int = MOST_HELD) -> bool:
+    def add(self, key: Key, lane: MutableMapping[Key, Wanted], event: int | None = None, most: int = MOST_HELD) -> bool:
         """Add a task once, or again if it is being read; returns whether the event is kept, up to ``most``."""
         if key in self._later and self._later[key].lags:
             lane[key] = self._later.pop(key)  # the event may be news: it is not put off
@@ -175,9 +224,9 @@ class Lanes:
         if first is not None:
             lanes.insert(0, lanes[first])
         for lane in lanes:
-            unread = (key for key in lane if key not in self._reading)
-            chosen = self._next_unknown() if lane is self.unknown else next(unread, None)
+            chosen = self._next(lane, now) if isinstance(lane, Lane) else self._next_unknown(now)
             if chosen is not None:
+                self._turns[chosen[0]] = next(self._numbers)
                 self._reading.add(chosen)
                 wanted = lane.pop(chosen)
                 wanted.known = lane is self.known or lane is self.swept
@@ -192,5 +241,6 @@ class Lanes:
             self.ready.set()
 
     def next_due(self, now: float) -> float:
-        """Seconds until a postponed task is due; a while if there is none."""
-        return max(0.0, self._due[0][0] - now) if self._due else 60.0
+        """Seconds until a postponed task, or an account that was set aside, is due; a while if there is none."""
+        times = [*(until for until in self._aside.values() if until > now), *(due for due, _, _ in self._due[:1])]
+        return max(0.0, min(times) - now) if times else 60.0

@@ -7,7 +7,7 @@ its client does. `gotsurge_async.webhooks.lanes` decides the order.
 import asyncio
 import logging
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
@@ -63,6 +63,8 @@ PAGE = 1000
 PAGES_AGAIN = 5
 """The pages of one such search: there may be hundreds of thousands of forged events."""
 _AGAIN = RetryPolicy(base=1.0, cap=60.0)
+_ACCOUNT_AGAIN = RetryPolicy(base=1.0, cap=10.0)
+"""The pauses of an account of which two reads in a row have failed: the other accounts have all turns meanwhile."""
 _UNREADABLE_TRIES = 5
 _REFUSED_TRIES = 3
 
@@ -110,13 +112,15 @@ class Reads:
         self._changed = changed
         self._task_read = task_read
         self._refresh = refresh
-        self._lanes = Lanes()
+        # Answers of one account may take long: then a reader is left for the others.
+        self._lanes = Lanes(self.readers - 1 if len(accounts) > 1 else math.inf)
+        self._failures: dict[str, tuple[int, float]] = {}
         self._held: set[int] = set()
         self._absent: set[Key] = set()
         self._first_reads: set[Key] = set()
         self._turn = 0
         self._platform: dict[str, bool] = {}
-        self._asking = asyncio.Lock()
+        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     # --- what is to be read -----------------------------------------------------------------------------------------
 
@@ -198,11 +202,21 @@ class Reads:
             await self._refresh()
             read = [account for account in self._accounts if account not in self.troubles]
             await self._book.say_reading(read, self._clock.now() + timedelta(seconds=3 * every))
-            if len(self._lanes.swept) < PAGE:
-                for key in await self._book.due(self._clock.now(), self._ages, accounts=self._accounts, limit=PAGE):
-                    if key not in self._lanes:
-                        self._lanes.add(key, self._lanes.swept)
+            for key in await self._due(read):
+                if key not in self._lanes:
+                    self._lanes.add(key, self._lanes.swept)
             await self._clock.sleep(every)
+
+    async def _due(self, readable: Collection[str]) -> list[Key]:
+        """Tasks without news for too long; of each account that cannot be read now only one, to try it."""
+        now, waiting = self._clock.now(), {name: len(keys) for name, keys in self._lanes.swept.of_account.items()}
+        due: list[Key] = []
+        if sum(waiting.get(account, 0) for account in readable) < PAGE:
+            due += await self._book.due(now, self._ages, accounts=readable, limit=PAGE)
+        for account in self._accounts:
+            if account not in readable and account not in waiting:
+                due += await self._book.due(now, self._ages, accounts=[account], limit=1)
+        return due
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -227,16 +241,17 @@ class Reads:
 
     async def _read(self, wanted: Wanted) -> None:
         account, task_id = wanted.key
+        begun = self._clock.monotonic()
         try:
             try:
                 await self._turns.take_turn()
                 with yielding():
                     task = await self._task(account, task_id)
             except NotFound:
-                self.troubles.pop(account, None)
+                self._note_answer(account)
                 await self._not_found(wanted)
                 return
-            self.troubles.pop(account, None)
+            self._note_answer(account)
             if await self._book.observe(account, task, source="read" if wanted.events else "sweep"):
                 self._changed()
             self._first_reads.discard(wanted.key)
@@ -247,7 +262,7 @@ class Reads:
                 self._lanes.put_off(wanted, self._clock.monotonic() + LAGS[wanted.lags])
                 wanted.lags += 1
         except GotSurgeError as error:
-            await self._failed(wanted, error)
+            await self._failed(wanted, error, begun)
             return
         try:
             await self._task_read(account, task)
@@ -284,7 +299,7 @@ class Reads:
 
     async def _task(self, account: str, task_id: str) -> Task:
         gs = self._accounts[account]
-        async with self._asking:
+        async with self._asking[account]:
             if account not in self._platform:
                 self._platform[account] = await is_platform(gs, before_send=self._again())
                 await self._turns.take_turn()
@@ -302,7 +317,22 @@ class Reads:
 
         return before_send
 
-    async def _failed(self, wanted: Wanted, error: GotSurgeError) -> None:
+    def _note_answer(self, account: str) -> None:
+        self.troubles.pop(account, None)
+        self._failures.pop(account, None)
+        self._lanes.readmit(account)
+
+    def _note_failure(self, account: str, begun: float) -> None:
+        """Set an account aside if its reads fail one after another: the reason may also be of one task alone."""
+        number, noted = self._failures.get(account, (0, -math.inf))
+        now = self._clock.monotonic()
+        if begun < noted:
+            return  # it was under way together with one that counted
+        self._failures[account] = (number + 1, now)
+        if number:
+            self._lanes.set_aside(account, now + backoff(_ACCOUNT_AGAIN, number, 1.0))
+
+    async def _failed(self, wanted: Wanted, error: GotSurgeError, begun: float) -> None:
         """Read the task again later, unless it can never be read."""
         wanted.tries += 1
         account, task_id = wanted.key
@@ -321,6 +351,8 @@ class Reads:
                 return
         if not refused:  # that is of this task alone
             self.troubles[account] = str(error)
+            if not isinstance(error, StoreError):
+                self._note_failure(account, begun)
         wait = backoff(_AGAIN, wanted.tries, 1.0)
         log.info("task %s could not be read, again in %.0f s: %s", task_id, wait, error)
         self._lanes.put_off(wanted, self._clock.monotonic() + wait)

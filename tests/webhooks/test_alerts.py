@@ -249,3 +249,18 @@ async def test_one_order_that_cannot_be_judged_is_told_beside_the_others(
         ("T-3", "late_delivery"),
     ]
     assert "cannot be judged" in found[1].text(DAY)
+
+
+async def test_a_failure_that_is_discovered_late_is_told_for_a_day(tmp_path: Path) -> None:
+    """By when the book learnt of it: after a long weekend without a receiver, nobody was told before."""
+    entries = [{"status": "broadcasting", "updated_at": written(hour(0))}]
+    async with Book.open(tmp_path / "book.db", clock=(clock := ManualClock(DAY))) as book:
+        await book.observe("local/plain", task("T-1", entries, "broadcasting"))
+        await clock.advance(timedelta(hours=60).total_seconds())
+        entries.append({"status": "expired", "updated_at": written(hour(1))})
+        await book.observe("local/plain", task("T-1", entries, "expired"))
+        (alert,) = [alert async for alert in alerts_in(book, hour(83))]
+        assert (alert.kind, alert.at) == ("failed", hour(1))
+        assert [alert async for alert in alerts_in(book, hour(85))] == []
+        brief = Limits(failed_for=timedelta(hours=1))
+        assert [alert async for alert in alerts_in(book, hour(62), brief)] == []

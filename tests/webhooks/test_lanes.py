@@ -1,15 +1,21 @@
 """What is read first while forged events wait: real orders that the book does not know yet."""
 
+import asyncio
 from collections.abc import Collection
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from gotsurge_async.errors import Unauthorized
+from gotsurge_async.models.answers import Task
 from gotsurge_async.webhooks import lanes as lanes_module
 from gotsurge_async.webhooks.event import EventState
 from gotsurge_async.webhooks.lanes import MOST_OF_A_NAME, Lanes
+from tests.webhooks.book.kit import task
 from tests.webhooks.kit import event, put_all
-from tests.webhooks.test_replicas import Reading, reading
+from tests.webhooks.test_replicas import Reading, Service, reading
 
 REAL = 20
 FEW, MANY = 500, 5000
@@ -36,12 +42,12 @@ async def ours(_: str, names: Collection[str]) -> Collection[str]:
 
 async def flooded(here: Reading, number: int) -> None:
     """Forged events in the inbox, and among them one of each real order."""
-    for task in range(REAL):
-        here.service.moves[f"task-{task}"] = [0.0, 0.0]
+    for real in range(REAL):
+        here.service.moves[f"task-{real}"] = [0.0, 0.0]
     for start in range(0, number, number // REAL):
         await put_all(here.inbox, *map(forged, range(start, start + number // REAL)))
-        task = start * REAL // number
-        await here.inbox.put("default", event(f"task-{task}", "accepted", tracking_id=f"T-{task}"))
+        real = start * REAL // number
+        await here.inbox.put("default", event(f"task-{real}", "accepted", tracking_id=f"T-{real}"))
 
 
 @pytest.mark.parametrize(
@@ -129,3 +135,74 @@ def test_every_lane_has_turns() -> None:
     read = [lanes.take(0.0, turn) for turn in range(16)]
     counts = [sum(each is not None and each.key[1].startswith(name) for each in read) for name in names]
     assert counts == [8, 4, 2, 1, 1]
+
+
+def test_accounts_have_turns() -> None:
+    """However many tasks of one account wait, those of another one are read in turn with them."""
+    lanes = Lanes()
+    for number in range(100):
+        lanes.add(("many", f"T-{number}"), lanes.known)
+    for number in range(3):
+        lanes.add(("few", f"T-{number}"), lanes.known)
+    read = [wanted.key for turn in range(6) if (wanted := lanes.take(0.0, turn * 2)) is not None]
+    assert read == [(account, f"T-{number}") for number in range(3) for account in ("many", "few")]
+
+
+def test_an_account_that_was_set_aside() -> None:
+    """It is not read before its time, then one task at a time, and as the others once it was readmitted."""
+    lanes = Lanes(most_of_account=3)
+    for number in range(9):
+        lanes.add(("default", f"T-{number}"), lanes.known)
+    lanes.set_aside("default", 5.0)
+    assert lanes.take(4.0, 0) is None
+    assert not lanes.ready.is_set()
+    assert lanes.next_due(4.0) == 1.0
+    first = lanes.take(5.0, 0)
+    assert first is not None
+    assert lanes.take(5.0, 0) is None
+    lanes.readmit("default")
+    assert lanes.ready.is_set()
+    assert [lanes.take(5.0, 0) is not None for _ in range(3)] == [True, True, False]
+    lanes.done(first)
+    assert lanes.take(5.0, 0) is not None
+
+
+class SignedOut(Service):
+    """A service to which the sign-in has ended."""
+
+    async def call(self, endpoint: Any, *, before_send: Any = None, **_: Any) -> Task:
+        """Refuse a call after a while."""
+        await before_send()
+        await self.clock.sleep(0.2)
+        raise Unauthorized("sign in again", status=401)
+
+
+async def test_an_account_that_cannot_be_read_holds_up_no_other(tmp_path: Path) -> None:
+    """Its events and its tasks for the sweep take few turns, and the change of another account is known soon."""
+    async with reading(tmp_path, running=False, others={"bad": SignedOut}) as here:
+        here.service.moves["task-0"] = [0.0]
+        await here.book.observe("default", task("task-0", None, "draft"))
+        for number in range(200):
+            await here.book.observe("bad", task(f"bad-{number}", None, "broadcasting"))
+            await here.inbox.put("bad", event(f"bad-{number}", "accepted"))
+        async with here.running():
+            await here.turn(10)
+            assert list(here.reads.troubles) == ["bad"]
+            await here.inbox.put("default", event("task-0", "broadcasting"))
+            await here.turn(2)
+        assert [task_id for _, task_id in here.service.read_at] == ["task-0"]
+
+
+async def test_the_sweep_reads_the_accounts_that_can_be_read(tmp_path: Path) -> None:
+    """Thousands of older tasks of an account that cannot be read leave it room for the others."""
+    async with reading(tmp_path, rate=20.0, running=False, others={"bad": SignedOut}) as here:
+        here.service.moves["task-0"] = [0.0]
+        long_ago = here.clock.now() - timedelta(days=9)
+        for number in range(1200):
+            await here.book.observe("bad", task(f"bad-{number}", None, "broadcasting"), at=long_ago)
+        await here.book.observe("default", task("task-0", None, "draft"), at=long_ago + timedelta(days=1))
+        sweep = asyncio.create_task(here.reads.sweep())
+        async with here.running():
+            await here.turn(70, step=1.0)
+        sweep.cancel()
+        assert [task_id for _, task_id in here.service.read_at] == ["task-0"]

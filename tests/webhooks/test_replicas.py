@@ -3,10 +3,11 @@
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -95,8 +96,14 @@ class Reading:
 
 
 @asynccontextmanager
-async def reading(folder: Path, rate: float = 2.0, *, running: bool = True) -> AsyncIterator[Reading]:
-    """Reads that run, unless told otherwise."""
+async def reading(
+    folder: Path,
+    rate: float = 2.0,
+    *,
+    running: bool = True,
+    others: Mapping[str, Callable[[ManualClock], Service]] = MappingProxyType({}),
+) -> AsyncIterator[Reading]:
+    """Reads that run, unless told otherwise; ``others`` are more accounts, each with its service."""
     threads, clock = Threads(), ManualClock()
     service = Service(clock)
 
@@ -109,7 +116,7 @@ async def reading(folder: Path, rate: float = 2.0, *, running: bool = True) -> A
         reads = Reads(
             inbox,
             book,
-            {"default": service},  # type: ignore[dict-item]
+            {"default": service, **{name: make(clock) for name, make in others.items()}},  # type: ignore[dict-item]
             rate=rate,
             ages={OTHER: timedelta(days=1)},
             clock=clock,

@@ -126,11 +126,23 @@ async def test_a_day_tells_how_old_it_is() -> None:
     """The page says since when every open order was read; of those at their end nothing more is to be heard."""
     read = {"complete": at(1), "moored": at(5), "accepted": at(4)}
     found = await day(
-        *(evolve(ordered(status), number=n, seen_at=seen) for n, (status, seen) in enumerate(read.items()))
+        *(evolve(ordered(status, number=n), seen_at=seen) for n, (status, seen) in enumerate(read.items()))
     )
     assert found.oldest_read == at(4)
     assert f"Every open order was read on {times.written(at(4), found.zone)}" in html(found)
     assert "open order was read" not in html(await day(ordered("complete")))
+
+
+async def test_a_task_that_two_accounts_have_read_counts_once() -> None:
+    """As it was last read, by whichever account, with the price of the one that pushed it; not across environments."""
+    pushed = evolve(ordered("broadcasting", planned=Money.of("5.00", "SGD")), seen_at=NOW - timedelta(hours=1))
+    read = evolve(ordered("complete", done=7), account="local/other", run=None, key=None, number=2)
+    for orders in ((pushed, read), (read, pushed)):
+        found = await day(*orders)
+        assert (found.sums.ordered, found.sums.delivered, found.sums.open) == (1, 1, 0)
+        assert found.sums.planned == {"SGD": Money.of("5.00", "SGD")}
+        assert [(line.run, line.account, line.status) for line in found.lines] == [("RUN", "local/plain", "complete")]
+    assert (await day(pushed, evolve(read, account="sandbox"))).sums.ordered == 2
 
 
 async def test_prices_in_two_currencies_have_no_difference() -> None:

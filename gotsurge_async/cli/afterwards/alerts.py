@@ -45,7 +45,7 @@ from gotsurge_async.client import GotSurge
 from gotsurge_async.clock import SystemClock
 from gotsurge_async.config import Timeouts, is_web_url
 from gotsurge_async.database import Place
-from gotsurge_async.ledger import DOUBTFUL, Ledger, LedgerError, RunState
+from gotsurge_async.ledger import DOUBTFUL, Ledger, LedgerError, OrderState, RunState
 from gotsurge_async.models.times import written_clock
 from gotsurge_async.models.words import one_line
 from gotsurge_async.tables.checks.words import number_of
@@ -91,13 +91,14 @@ class _Check(Struct, frozen=True, kw_only=True):
         return alerts
 
     async def _in_doubt(self, ledger: Ledger, now: datetime) -> AsyncIterator[Alert]:
-        """The alerts for the ledger's orders that are in doubt, and that no process holds."""
+        """The alerts for the ledger's orders in doubt; those in flight are not, while a process holds their run."""
         for info in reversed(await ledger.runs()):
             skipped = info.state is RunState.LOADING or info.archived_at is not None
             others = self.only.run not in (None, info.id) or self.only.environment not in (None, info.environment)
-            if skipped or others or await ledger.is_held(info.id):
+            if skipped or others:
                 continue
-            async for row in ledger.rows(info.id, DOUBTFUL):
+            states = {OrderState.IN_DOUBT} if await ledger.is_held(info.id) else DOUBTFUL
+            async for row in ledger.rows(info.id, states):
                 for alert in doubt(row, info.id, now, self.limits, account=account_of(info)):
                     yield alert
 
@@ -141,7 +142,7 @@ class _Check(Struct, frozen=True, kw_only=True):
     "--late MINUTES", "Tell of an order so many minutes after a window of it has ended, if it is not done.", default=0.0
 )
 @_minutes("--in-doubt MINUTES", "Tell of an order that has been in doubt for so many minutes.", default=10.0)
-@_minutes("--failed-for MINUTES", "Tell of an order that failed within the last so many minutes.", default=1440.0)
+@_minutes("--failed-for MINUTES", "Tell of an order whose failure became known within so many minutes.", default=1440.0)
 @run_option
 @vessel_option
 @option("--follow", "Go on until Ctrl-C, and tell each alert once while it lasts.")

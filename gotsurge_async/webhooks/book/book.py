@@ -15,7 +15,7 @@ from gotsurge_async.ledger import READABLE, Ledger, OrderRow, OrderState, RunInf
 from gotsurge_async.models.answers import StatusEntry, Task
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.webhooks.book.doubles import REPORTED_FOR, Double, find
-from gotsurge_async.webhooks.book.history import Kept, Step, in_order, read
+from gotsurge_async.webhooks.book.history import Kept, Step, Times, in_order, read
 from gotsurge_async.webhooks.book.outbox import Outbox
 from gotsurge_async.webhooks.book.records import (
     BookOrder,
@@ -28,7 +28,6 @@ from gotsurge_async.webhooks.book.records import (
     due_of,
     encoded,
     further,
-    later,
     micros,
     moment_of,
     order_of,
@@ -189,7 +188,7 @@ class Book(Outbox):
         run: str | None = None,
         limit: int = 1000,
     ) -> list[tuple[str, str]]:
-        """The accounts and ids of unfinished tasks without news for too long, for each status the oldest first.
+        """The accounts and ids of unfinished tasks without news for too long: the most overdue first, by their ages.
 
         Args:
             ages: the longest time without news, by status; `OTHER` for statuses that are not named.
@@ -204,16 +203,18 @@ class Book(Outbox):
         mine = None if accounts is None else list(accounts)
 
         def ask(db: Database) -> list[tuple[str, str]]:
-            found: list[Row] = []
+            found: list[tuple[float, str, str]] = []
             whose = {"no_accounts": int(mine is None), "accounts": db.listed(mine or ()), "most": limit}
             whose |= {"no_run": int(run is None), "run": run or ""}
-            for age, statuses in spans.items():
+            asked = [("due", age, [each for each in statuses if each != OTHER]) for age, statuses in spans.items()]
+            for name, age, listed in (*asked, ("due_of_others", others, named)):
                 before = to_microseconds(moved_by(now, -age))
-                listed = db.listed(status for status in statuses if status != OTHER)
-                found += db.rows("due", before=before, statuses=listed, **whose)
-            before = to_microseconds(moved_by(now, -others))
-            found += db.rows("due_of_others", before=before, statuses=db.listed(named), **whose)
-            return [(account, task_id) for account, task_id in found[:limit]]
+                rows = db.rows(name, before=before, statuses=db.listed(listed), **whose)
+                # By ages, so that a status with many tasks leaves the others a share of the reads.
+                span = max(age.total_seconds() * 1e6, 1.0)
+                found += [((seen - before) / span, account, task_id) for account, task_id, seen in rows]
+            found.sort(key=lambda task: task[0])
+            return [(account, task_id) for _, account, task_id in found[:limit]]
 
         return await self._store.read(ask)
 
@@ -370,15 +371,17 @@ def _observe(db: Database, account: str, task: Task, moment: int, source: Source
         db.change("present", **whose)
         found = db.rows("lock_order", **whose)
     ((order, seen, updated, served, known, *kept_columns),) = found
+    latest = from_microseconds(now)
+    times = Times(task.updated_at, task.server_time).credible(from_microseconds(moment), latest)
     was = dict(zip(_COLUMNS, kept_columns, strict=True))
     rows = db.rows("steps", orders=db.listed([order]))
     kept = Kept(
         steps=[_known_step(row) for row in rows],
         current=None if was["status"] is None else TaskStatus(was["status"]),
-        updated_at=moment_of(updated),
-        server_time=moment_of(served),
+        times=Times(moment_of(updated), moment_of(served)).credible(from_microseconds(seen), latest),
     )
-    reading = read(kept, task)
+    reading = read(kept, task, times)
+    times = times.latest(kept.times)
     if reading.stale and not new:
         body, task = known, codec.decode(known, Task)
     elif source == "ledger" and not new:  # it knows a part of the task
@@ -395,15 +398,15 @@ def _observe(db: Database, account: str, task: Task, moment: int, source: Source
     now_is = {**was, **columns(task), "status": reading.current}
     if was["planned"] is None and task.price is not None:
         now_is |= {"planned": countable(task.price.millicents), "currency": task.price.currency}
-    times = [at for at in map(micros, (step.at for step in reading.steps)) if at is not None]
+    dates = [at for at in map(micros, (step.at for step in reading.steps)) if at is not None]
     if reading.current != was["status"] or was["changed_at"] is None:
-        now_is["changed_at"] = times[-1] if times else moment
-    now_is["due_at"] = micros(due_of(task)) or was["due_at"] or (times[0] if times else moment)
+        now_is["changed_at"] = dates[-1] if dates else moment
+    now_is["due_at"] = micros(due_of(task)) or was["due_at"] or (dates[0] if dates else moment)
     values = {
         "number": order,
         "seen_at": max(seen, moment),
-        "updated_at": later(updated, task.updated_at),
-        "server_time": later(served, task.server_time),
+        "updated_at": micros(times.updated_at),
+        "server_time": micros(times.server_time),
         "body": body,
     }
     if now_is == was and not numbers:
@@ -416,8 +419,8 @@ def _observe(db: Database, account: str, task: Task, moment: int, source: Source
 
 def _known_step(row: Row) -> Step:
     """A step from a row of the statement ``steps``; of its entry only whether there is one."""
-    _, _, status, at, entry, _, _ = row
-    return Step(TaskStatus(status), moment_of(at), None if entry is None else _ENTRY)
+    _, _, status, at, entry, late, _ = row
+    return Step(TaskStatus(status), moment_of(at), None if entry is None else _ENTRY, not late)
 
 
 def _take_page(db: Database, account: str, info: RunInfo, page: Sequence[OrderRow], now: int) -> int:

@@ -50,7 +50,7 @@ SELECT number, seen_at, updated_at, server_time, body, status, changed_at, due_a
   group_tag, vessel, imo, berth FROM book_orders
 WHERE account = :account AND task_id = :task_id {for_update};
 -- name: steps
-SELECT order_number, place, status, at, entry, source, seen_at FROM book_steps WHERE order_number {among:orders} ORDER BY order_number, place;
+SELECT order_number, place, status, at, entry, late, seen_at FROM book_steps WHERE order_number {among:orders} ORDER BY order_number, place;
 -- name: add_steps
 INSERT INTO book_steps (order_number, place, status, at, entry, source, seen_at, number, previous, late) VALUES {rows};
 -- name: date_step
@@ -82,10 +82,10 @@ SELECT task_id FROM book_orders WHERE account = :account AND run IS NULL AND (
   tracking_id {among:tracking_ids} OR invoice_number {among:invoice_numbers}
   OR (tracking_id IS NULL AND invoice_number IS NULL AND group_tag {among:group_tags})) ORDER BY number;
 -- name: due
-SELECT account, task_id FROM book_orders WHERE terminal = 0 AND seen_at <= :before AND coalesce(status, '') {among:statuses}
+SELECT account, task_id, seen_at FROM book_orders WHERE terminal = 0 AND seen_at <= :before AND coalesce(status, '') {among:statuses}
   AND (:no_accounts = 1 OR account {among:accounts}) AND (:no_run = 1 OR run = :run) ORDER BY seen_at LIMIT :most;
 -- name: due_of_others
-SELECT account, task_id FROM book_orders WHERE terminal = 0 AND seen_at <= :before AND NOT coalesce(status, '') {among:statuses}
+SELECT account, task_id, seen_at FROM book_orders WHERE terminal = 0 AND seen_at <= :before AND NOT coalesce(status, '') {among:statuses}
   AND (:no_accounts = 1 OR account {among:accounts}) AND (:no_run = 1 OR run = :run) ORDER BY seen_at LIMIT :most;
 
 -- --- changes that are to be handed on ---------------------------------------------------------------------------------
@@ -93,16 +93,19 @@ SELECT account, task_id FROM book_orders WHERE terminal = 0 AND seen_at <= :befo
 -- name: keep_held
 UPDATE book_changes SET held_until = :until WHERE holder = :holder AND number {among:numbers};
 -- word: is_head
-held_until <= :now
+(held_until <= :now OR held_until > :far)
   AND (:no_accounts = 1 OR (SELECT account FROM book_orders WHERE number = head.order_number) {among:accounts}) AND NOT EXISTS (
   SELECT 1 FROM book_changes AS other WHERE other.order_number = head.order_number AND (
-    other.number < head.number OR other.number > head.number AND other.held_until > :now))
+    other.number < head.number OR other.number > head.number AND other.held_until > :now AND other.held_until <= :far))
 -- name: heads
 SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at <= :now AND {is_head} ORDER BY again_at, number LIMIT :most;
 -- name: newest_heads
 SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at = 0 AND {is_head} ORDER BY number DESC LIMIT :most;
+-- What a wrong clock has put off.
+-- name: come_early
+UPDATE book_changes SET again_at = 0 WHERE dead_at IS NULL AND again_at > :far AND again_at < :never;
 -- name: hold
-UPDATE book_changes SET held_until = :until, holder = :holder WHERE number = :number AND held_until <= :now AND dead_at IS NULL
+UPDATE book_changes SET held_until = :until, holder = :holder WHERE number = :number AND (held_until <= :now OR held_until > :far) AND dead_at IS NULL
 RETURNING number;
 -- name: changes
 SELECT c.number, o.account, o.task_id, s.status, s.at, s.entry, s.source, s.seen_at, s.previous, s.late, c.attempts, c.failing_since, c.why, o.body

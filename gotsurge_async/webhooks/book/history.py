@@ -5,10 +5,12 @@ so that only ``current_status`` shows a status. Read again and again, they give 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate, pairwise
 from types import MappingProxyType
+from typing import NamedTuple
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from msgspec import Struct
 
 from gotsurge_async.models.answers import StatusEntry, Task
@@ -29,6 +31,8 @@ RANK: Mapping[str, int] = MappingProxyType(
 )
 """The position of each known status on a task's way."""
 
+AHEAD = timedelta(minutes=5)
+"""The most by which a time of the service may be ahead of our clock."""
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -41,11 +45,13 @@ class Step:
         at: its time at the service; None if the service names none.
         entry: the entry as it came; None for a status that was only in ``current_status``: its time is then that of
             the task's last change, if that was the last step.
+        came_last: whether no known step followed it when it was discovered. Without a time, it stays behind those.
     """
 
     status: TaskStatus
     at: datetime | None = None
     entry: StatusEntry | None = field(default=None, eq=False)
+    came_last: bool = field(default=False, eq=False)
 
 
 class NewStep(Struct, frozen=True):
@@ -73,47 +79,72 @@ class Reading(Struct, frozen=True, kw_only=True):
     stale: bool
 
 
+class Times(NamedTuple):
+    """The times by which a read is newer or older than another one."""
+
+    updated_at: datetime | None = None
+    server_time: datetime | None = None
+
+    def credible(self, read_at: datetime, now: datetime) -> "Times":
+        """The times with those corrected that are ahead of our clock: else one could make all later reads stale.
+
+        A ``server_time`` becomes our time of the read. The right ``updated_at`` is not known: None.
+        """
+        updated_at, server_time = (None if at is not None and at - now > AHEAD else at for at in self)
+        return Times(updated_at, read_at if server_time is None and self.server_time is not None else server_time)
+
+    def latest(self, other: "Times") -> "Times":
+        """The later ones of the times of two reads."""
+        both = zip(self, other, strict=True)
+        return Times(*(max((at for at in each if at is not None), default=None) for each in both))
+
+
 class Kept(Struct, frozen=True, kw_only=True):
     """The known data of a task before a read: its history as it was discovered, its status, its newest times."""
 
     steps: Sequence[Step] = ()
     current: TaskStatus | None = None
-    updated_at: datetime | None = None
-    server_time: datetime | None = None
+    times: Times = Times()
 
 
-def read(kept: Kept, task: Task) -> Reading:
-    """The news from a read of a task. The task as read is the truth, unless newer data is known."""
+def read(kept: Kept, task: Task, times: Times) -> Reading:
+    """The news from a read of a task. The task as read is the truth, unless newer data is known by these times."""
     now = None if task.current_status is None else _named(task.current_status) or None
     listed = steps_of(task)
     log = _as_logged(listed, now)
     shown = in_order(_distinct(listed)) if log is None else log
-    stale = _is_stale(kept, task, now)
-    new: list[Step] = []
+    stale = _is_stale(kept, times, now)
     dated: dict[int, Step] = {}
     known = _Known(kept.steps)
+    old: set[int] = set()
     seen: set[int] = set()
-    for step in shown:
+    for step in sorted(shown, key=lambda step: step.at is None):  # a time decides which of several entries it is
         place = known.place(step, () if log is None else seen)
         if place is None:
-            new.append(step)
             continue
+        old.add(id(step))
         seen.add(place)
         if step.at is not None and known.is_vague(place):
-            dated[place] = step
-            known.date(place, step)
+            dated[place] = known.date(place, step)
+    last_known = max((number for number, step in enumerate(shown) if id(step) in old), default=-1)
+    is_whole = log is not None and shown[-1].status == now  # else its newest entries may be missing
+    new = [
+        evolve(step, came_last=is_whole and number > last_known)
+        for number, step in enumerate(shown)
+        if id(step) not in old
+    ]
     if not stale and len(shown) >= len(kept.steps):
         for place, step in _corrected(known.steps, seen, new):
             new.remove(step)
-            dated[place] = step
-            known.date(place, step)
+            dated[place] = known.date(place, step)
     whole = in_order([*known.steps, *new])
     new_steps = _placed(whole, new, known.steps)
     current = kept.current if stale else now or (whole[-1].status if whole else None)
     last = max((step.at for step in whole if step.at is not None), default=None)
     is_last = task.updated_at is not None and (last is None or task.updated_at > last)
-    if not stale and now is not None and _is_unlisted(now, whole, is_later=is_last):
-        step = Step(now, task.updated_at if is_last else None)
+    before = None if new else kept.current
+    if not stale and now is not None and _is_unlisted(now, whole, before, is_later=is_last):
+        step = Step(now, task.updated_at if is_last else None, came_last=True)
         new_steps.append(NewStep(step, whole[-1].status if whole else kept.current, late=False))
         whole.append(step)
     return Reading(new=tuple(new_steps), dated=dated, steps=tuple(whole), current=current, stale=stale)
@@ -124,11 +155,12 @@ def _placed(whole: Sequence[Step], new: Sequence[Step], known: Sequence[Step]) -
     old = {id(step) for step in known}
     last = max((place for place, step in enumerate(whole) if id(step) in old), default=-1)
     placed = {
-        id(step): NewStep(step, whole[place - 1].status if place else None, place < last)
+        id(step): (whole[place - 1].status if place else None, place < last)
         for place, step in enumerate(whole)
         if id(step) not in old
     }
-    return [placed[id(step)] for step in new]
+    each = [(step, *placed[id(step)]) for step in new]
+    return [NewStep(evolve(step, came_last=not late), previous, late) for step, previous, late in each]
 
 
 def _as_logged(listed: Sequence[Step], current: TaskStatus | None) -> list[Step] | None:
@@ -137,7 +169,9 @@ def _as_logged(listed: Sequence[Step], current: TaskStatus | None) -> list[Step]
     None for an unsorted log, in which a repeated entry counts once.
     """
     times = [step.at for step in listed if step.at is not None]
-    if len(times) < len(listed) or not times:
+    if len(times) < len(listed):
+        return _in_sequence(listed, current)
+    if not times:
         return None
     steps = list(listed)
     if times == sorted(times, reverse=True) and (times[0] != times[-1] or steps[0].status == current):
@@ -146,6 +180,29 @@ def _as_logged(listed: Sequence[Step], current: TaskStatus | None) -> list[Step]
     elif times != sorted(times) or (times[0] == times[-1] and steps[-1].status != current):
         return None
     return [step for place, step in enumerate(steps) if not place or step != steps[place - 1]]
+
+
+def _in_sequence(listed: Sequence[Step], current: TaskStatus | None) -> list[Step] | None:
+    """The entries of a log that lacks times and in which a status comes back, oldest first.
+
+    None if their sequence proves nothing: where no status comes back, each has its place on the way, and where one
+    follows itself, the log repeats entries.
+    """
+    statuses = [step.status for step in listed]
+    if len(set(statuses)) == len(statuses) or any(one == other for one, other in pairwise(statuses)):
+        return None
+    possible = []
+    for steps in (list(listed), list(reversed(listed))):
+        times = [step.at for step in steps if step.at is not None]
+        goes_on = not any(step.status.is_terminal for step in steps[:-1])
+        if goes_on and steps[-1].status == current and times == sorted(times):
+            possible.append(steps)
+    return min(possible, key=_steps_back, default=None)
+
+
+def _steps_back(steps: Sequence[Step]) -> int:
+    """The number of steps to an earlier status."""
+    return sum(one > other for one, other in pairwise(_ranks(steps)))
 
 
 def _corrected(known: Sequence[Step], seen: Iterable[int], new: Iterable[Step]) -> list[tuple[int, Step]]:
@@ -173,25 +230,55 @@ def _named(status: TaskStatus) -> TaskStatus:
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:
-    """Steps by their times, stable for equal times; those without a time by the order of their statuses."""
+    """Steps by their times, stable for equal times; those without a time by the order of their statuses.
+
+    A step without a time that ``came_last`` also stays behind the steps before it in the list, and before later ones
+    that came last.
+    """
     listed = list(steps)
     ranks = _ranks(listed)
-    places = sorted(
-        range(len(listed)),
-        key=lambda place: (listed[place].at or _NEVER, ranks[place] * (not listed[place].at), place),
+    timed = sorted(
+        (place for place, step in enumerate(listed) if step.at is not None),
+        key=lambda place: (listed[place].at or _NEVER, place),
     )
-    timed = [place for place in places if listed[place].at is not None]
-    # Before the first that is further on.
-    before: dict[int, list[int]] = {}
-    first = {rank: next((n for n, each in enumerate(timed) if ranks[each] > rank), len(timed)) for rank in set(ranks)}
-    for place in places:
-        if listed[place].at is None:
-            before.setdefault(first[ranks[place]], []).append(place)
-    ordered: list[Step] = []
-    for number in range(len(timed) + 1):
-        ordered += [listed[place] for place in before.get(number, ())]
-        ordered += [listed[place] for place in timed[number : number + 1]]
-    return ordered
+    follow = [place for place, step in enumerate(listed) if step.at is None and step.came_last]
+    numbers = {place: number for number, place in enumerate(timed)}
+    bounds = [
+        numbers[place] if step.at is not None and step.came_last else len(timed) for place, step in enumerate(listed)
+    ]
+    bounds = list(accumulate(reversed(bounds), min, initial=len(timed)))[::-1]
+    first = _first_further(timed, ranks)
+    reached = 0
+    behind: dict[int, int] = {}
+    for place, step in enumerate(listed):
+        if step.at is not None:
+            reached = max(reached, numbers[place] + 1)
+        elif step.came_last:
+            reached = behind[place] = max(reached, min(first[ranks[place]], bounds[place]))
+    placed = _merged(timed, follow, behind)
+    rest = sorted(
+        (place for place, step in enumerate(listed) if step.at is None and not step.came_last),
+        key=lambda place: (ranks[place], place),
+    )
+    first = _first_further(placed, ranks)
+    return [listed[place] for place in _merged(placed, rest, {place: first[ranks[place]] for place in rest})]
+
+
+def _first_further(places: Sequence[int], ranks: Sequence[int]) -> dict[int, int]:
+    """For each rank, the number of the first of some places whose rank is higher; their count if there is none."""
+    return {rank: next((n for n, each in enumerate(places) if ranks[each] > rank), len(places)) for rank in set(ranks)}
+
+
+def _merged(places: Sequence[int], others: Iterable[int], before: Mapping[int, int]) -> list[int]:
+    """Some places, with the others each before the one whose number ``before`` has, and in their sequence there."""
+    inserted: dict[int, list[int]] = {}
+    for other in others:
+        inserted.setdefault(before[other], []).append(other)
+    merged: list[int] = []
+    for number in range(len(places) + 1):
+        merged += inserted.get(number, ())
+        merged += places[number : number + 1]
+    return merged
 
 
 def _ranks(steps: Sequence[Step]) -> list[int]:
@@ -218,7 +305,8 @@ class _Known:
 
     def __init__(self, steps: Iterable[Step]) -> None:
         self.steps: list[Step] = []
-        self._first: dict[TaskStatus, int] = {}
+        self._places: dict[TaskStatus, list[int]] = {}
+        self._passed: dict[TaskStatus, int] = {}
         self._vague: dict[TaskStatus, list[int]] = {}
         self._timed: dict[tuple[TaskStatus, datetime], list[int]] = {}
         for step in steps:
@@ -228,7 +316,7 @@ class _Known:
         """Add a step."""
         place = len(self.steps)
         self.steps.append(step)
-        self._first.setdefault(step.status, place)
+        self._places.setdefault(step.status, []).append(place)
         if _is_vague(step):
             self._vague.setdefault(step.status, []).append(place)
         self._note_time(place, step)
@@ -237,20 +325,28 @@ class _Known:
         """Whether the time of the step at a place is unknown, or uncertain."""
         return _is_vague(self.steps[place])
 
-    def date(self, place: int, step: Step) -> None:
-        """Give a step another time."""
+    def date(self, place: int, step: Step) -> Step:
+        """Give a step the time and the entry of another one."""
         before = self.steps[place]
         if _is_vague(before):
             self._vague[step.status].remove(place)
         if before.at is not None:
             self._timed[step.status, before.at.replace(microsecond=0)].remove(place)
-        self.steps[place] = step
+        self.steps[place] = step = evolve(step, came_last=before.came_last)
         self._note_time(place, step)
+        return step
 
     def place(self, step: Step, but: Collection[int] = ()) -> int | None:
-        """The place, not in ``but``, of the known step with a step's time, or with an unknown time; None for none."""
+        """The place, not in ``but``, of the known step with a step's time, or with an unknown time; None for none.
+
+        For a step without a time, the first place of its status. ``but`` may only grow from call to call.
+        """
         if step.at is None:
-            return self._first.get(step.status)
+            places, number = self._places.get(step.status, ()), self._passed.get(step.status, 0)
+            while number < len(places) and places[number] in but:
+                number += 1
+            self._passed[step.status] = number
+            return places[number] if number < len(places) else None
         for place in self._timed.get((step.status, step.at.replace(microsecond=0)), ()):
             at = self.steps[place].at
             # An event, or another operation, may write it without the part of a second.
@@ -268,12 +364,17 @@ def _is_vague(step: Step) -> bool:
     return step.at is None or step.entry is None
 
 
-def _is_unlisted(current: TaskStatus, steps: Sequence[Step], *, is_later: bool) -> bool:
-    """Whether the history lacks the step to the present status; ``is_later``: that step is after all of its times."""
+def _is_unlisted(current: TaskStatus, steps: Sequence[Step], before: TaskStatus | None, *, is_later: bool) -> bool:
+    """Whether the history lacks the step to the present status.
+
+    ``before``: the status until now, if the read has no new entries; ``is_later``: the step is after all known times.
+    """
     if not steps or steps[-1].status == current:
         return not steps
     if all(step.status != current for step in steps):
         return True
+    if before is not None:
+        return current != before  # else nothing has happened since the last read
     if is_later and steps[-1].entry is None and not steps[-1].status.is_terminal:
         return True  # the last one stood alone as well: this log does not list what happens
     # It was there before. A step back is one that is not listed; else the times are not in the order of the steps.
@@ -281,9 +382,9 @@ def _is_unlisted(current: TaskStatus, steps: Sequence[Step], *, is_later: bool) 
     return RANK.get(current, furthest) < furthest
 
 
-def _is_stale(kept: Kept, task: Task, now: TaskStatus | None) -> bool:
+def _is_stale(kept: Kept, times: Times, now: TaskStatus | None) -> bool:
     """Whether a read is older than the known data."""
-    for known, shown in ((kept.updated_at, task.updated_at), (kept.server_time, task.server_time)):
+    for known, shown in zip(kept.times, times, strict=True):
         if known is not None and shown is not None and known != shown:
             return shown < known
     if kept.current is None or now is None or kept.current not in RANK or now not in RANK:

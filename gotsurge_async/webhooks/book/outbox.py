@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from gotsurge_async.clock import Clock, to_microseconds
+from gotsurge_async.clock import Clock, moved_by, to_microseconds
 from gotsurge_async.database import Database
 from gotsurge_async.webhooks.book.records import Change, changes_of, countable, keepable
 from gotsurge_async.webhooks.store import Store
@@ -29,6 +29,7 @@ class Outbox:
         accounts: Iterable[str] | None = None,
         lease: timedelta = timedelta(seconds=60),
         newest: bool = False,
+        pauses: timedelta | None = None,
     ) -> list[Change]:
         """Changes to hand on, oldest first, and those that failed last; of each task only the first that waits.
 
@@ -41,21 +42,33 @@ class Outbox:
             accounts: return only changes of these accounts' tasks.
             limit: the most changes to return.
             newest: those that came last, of those that have not failed.
+            pauses: the longest pause between two tries, and the longest lease: what waits for a later time was put off
+                by a wrong clock, and is due.
         """
         mine = None if accounts is None else list(accounts)
         now = to_microseconds(self._clock.now())
         until = to_microseconds(self._clock.now() + lease)
         held = tuple(self._held)
+        far = _NEVER if pauses is None else to_microseconds(moved_by(self._clock.now(), pauses))
 
         def take(db: Database) -> list[Change]:
+            db.change("come_early", far=far, never=_NEVER)
             if held:
                 db.change("keep_held", until=until, holder=self._holder, numbers=db.listed(held))
-            asked = {"now": now, "most": limit, "no_accounts": int(mine is None), "accounts": db.listed(mine or ())}
+            asked = {
+                "now": now,
+                "far": far,
+                "most": limit,
+                "no_accounts": int(mine is None),
+                "accounts": db.listed(mine or ()),
+            }
             heads = [
                 number for (number,) in db.rows("newest_heads" if newest else "heads", **asked) if number not in held
             ]
             taken = [
-                number for number in heads if db.rows("hold", number=number, now=now, until=until, holder=self._holder)
+                number
+                for number in heads
+                if db.rows("hold", number=number, now=now, far=far, until=until, holder=self._holder)
             ]
             return changes_of(db, taken)
 

@@ -227,9 +227,14 @@ def columns(task: Task) -> dict[str, Any]:
 
 
 def pushed(account: str, info: RunInfo, row: OrderRow) -> Row:
-    """The row for an order of a ledger that was never read: with the values that were sent."""
+    """The row for an order of a ledger that was never read: with the values that were sent.
+
+    The row has no final status: `further` returns that status, and it becomes a change.
+    """
     sent = msgspec.json.decode(row.payload)
-    body = msgspec.json.encode({**sent, "id": row.task_id, "current_status": status_in(row)})
+    status = status_in(row)
+    status = None if status is not None and TaskStatus(status).is_terminal else status
+    body = msgspec.json.encode({**sent, "id": row.task_id, "current_status": status})
     task = codec.decode(body, Task)
     moment = to_microseconds(row.updated_at)
     found = columns(task)
@@ -239,8 +244,8 @@ def pushed(account: str, info: RunInfo, row: OrderRow) -> Row:
         row.task_id,
         info.id,
         row.key,
-        status_in(row),
-        int(task.current_status is not None and task.current_status.is_terminal),
+        status,
+        0,
         moment,
         moment,
         found["due_at"] or moment,
@@ -285,8 +290,9 @@ def order_of(row: Row) -> BookOrder:
 
 def step_of(row: Row) -> Step:
     """A step from a row of the statement ``steps``."""
-    _, _, status, at, entry, _, _ = row
-    return Step(TaskStatus(status), moment_of(at), None if entry is None else codec.decode(bytes(entry), StatusEntry))
+    _, _, status, at, entry, late, _ = row
+    shown = None if entry is None else codec.decode(bytes(entry), StatusEntry)
+    return Step(TaskStatus(status), moment_of(at), shown, not late)
 
 
 def changes_of(db: Database, numbers: Sequence[int]) -> list[Change]:
@@ -338,12 +344,6 @@ def micros(moment: datetime | None) -> int | None:
 def moment_of(kept: int | None) -> datetime | None:
     """A stored time as a datetime."""
     return None if kept is None else from_microseconds(kept)
-
-
-def later(kept: int | None, shown: datetime | None) -> int | None:
-    """The later of a stored time and one that was read."""
-    both = [each for each in (kept, micros(shown)) if each is not None]
-    return max(both, default=None)
 
 
 def encoded(entry: StatusEntry | None) -> bytes | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from attrs import define, field
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from gotsurge_async.clock import moved_by
 from gotsurge_async.models.tasks import TaskStatus
@@ -228,28 +228,29 @@ def line_of(order: BookOrder, now: datetime) -> Line:
 
 
 async def day_of(orders: AsyncIterable[BookOrder], day: date, zone: tzinfo, now: datetime) -> Day:
-    """The sums of a day.
+    """The sums of a day. A task that two accounts have read counts once, as it was last read.
 
     Args:
         orders: the orders that are due on the day: see `bounds`.
     """
     found = Day(day, zone, now)
-    lines: list[Line] = []
+    read: dict[tuple[str, str], tuple[Line, datetime]] = {}
     async for order in orders:
-        lines.append(line := line_of(order, now))
-        if line.outcome is Outcome.OPEN:
-            found.oldest_read = min(found.oldest_read or order.seen_at, order.seen_at)
+        key, latest = (environment_of(order.account), order.task_id), (line_of(order, now), order.seen_at)
+        read[key] = _latest(read[key], latest) if key in read else latest
+    lines = [line for line, _ in read.values()]
+    found.oldest_read = min((seen for line, seen in read.values() if line.outcome is Outcome.OPEN), default=None)
     vessels: dict[tuple[int | None, str], VesselDay] = {}
     imos = _imos(lines)
     for line in lines:
         imo, name = line.imo, line.vessel
         folded = (name or "").casefold().strip()
         imo = imos.get(folded) if imo is None else imo
-        key = (imo, "" if imo is not None else folded)
-        vessel = vessels.get(key)
+        ship = (imo, "" if imo is not None else folded)
+        vessel = vessels.get(ship)
         if vessel is None:
             shown = name or ("" if imo is not None else NO_VESSEL)
-            vessel = vessels[key] = VesselDay(name=shown, imo=imo)
+            vessel = vessels[ship] = VesselDay(name=shown, imo=imo)
         vessel.name = vessel.name or name or ""
         vessel.lines.append(line)
         vessel.sums.add(line)
@@ -258,6 +259,14 @@ async def day_of(orders: AsyncIterable[BookOrder], day: date, zone: tzinfo, now:
         vessels.values(), key=lambda each: (each.name == NO_VESSEL, each.name.casefold(), each.imo or 0)
     )
     return found
+
+
+def _latest(one: tuple[Line, datetime], other: tuple[Line, datetime]) -> tuple[Line, datetime]:
+    """The later of two reads of a task, with the run and the price of the account that pushed its order."""
+    (older, _), (line, seen_at) = sorted((one, other), key=lambda each: each[1])
+    if line.run is None and older.run is not None:
+        line = structs.replace(line, run=older.run, name=older.name, account=older.account, planned=older.planned)
+    return line, seen_at
 
 
 def _imos(lines: Sequence[Line]) -> dict[str, int]:

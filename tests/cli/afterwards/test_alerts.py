@@ -3,13 +3,16 @@
 import asyncio
 import json
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from gotsurge_async.cli.afterwards.alerts import _Check
 from gotsurge_async.cli.afterwards.books import Books
+from gotsurge_async.clock import SystemClock
 from gotsurge_async.database import place_of
+from gotsurge_async.ledger import Ledger, NewOrder, OrderOutcome, OrderState
 from gotsurge_async.simulator import Fault, Simulator
 from gotsurge_async.webhooks.alerts import Alert, AlertKind, Limits
 from gotsurge_async.webhooks.book import Only
@@ -62,6 +65,27 @@ def test_orders_in_doubt_are_reported(shell: Shell) -> None:
         ("in_doubt", f"{run_id}/A"),
         ("in_doubt", f"{run_id}/B"),
     ]
+
+
+async def test_orders_in_doubt_of_a_run_that_goes_on_are_reported(tmp_path: Path) -> None:
+    """A desk holds its run all day. Those in flight are reported only when no process holds the run."""
+    place = place_of(str(tmp_path / "ledger.db"))
+    check = _Check(books=Books(ledger=place, book=place), only=Only(), limits=Limits(in_doubt=timedelta(0)))
+
+    async def reported(ledger: Ledger) -> list[str | None]:
+        return [alert.tracking_id async for alert in check._in_doubt(ledger, SystemClock().now())]
+
+    async with await Ledger.open(tmp_path / "ledger.db") as ledger:
+        run = await ledger.begin(environment="local", mode="direct", source="orders.csv")
+        async with run:
+            await run.add([NewOrder(line=line, key=key, payload=b"{}") for line, key in enumerate("ABC", 1)])
+            await run.admit()
+            first, second, _ = [row.id async for row in run.rows({OrderState.PENDING})]
+            await run.claim([first, second])
+            assert await reported(ledger) == []
+            await run.record([OrderOutcome(first, OrderState.IN_DOUBT)])
+            assert await reported(ledger) == ["A"]
+        assert await reported(ledger) == ["A", "B"]
 
 
 def test_old_news_is_reported_to_be_old(shell: Shell) -> None:

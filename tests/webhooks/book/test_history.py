@@ -1,6 +1,7 @@
 """Tests of a task's history: however its entries come, it comes out the same, each step once."""
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,8 +11,10 @@ from hypothesis import strategies as st
 
 from gotsurge_async.models.answers import StatusEntry, Task
 from gotsurge_async.models.tasks import TaskStatus
-from gotsurge_async.webhooks.book.history import Kept, Reading, Step, in_order, read
-from tests.webhooks.book.kit import WAY, after, at, entries, task, written
+from gotsurge_async.testing import ManualClock
+from gotsurge_async.webhooks.book import Book
+from gotsurge_async.webhooks.book.history import Kept, Reading, Step, Times, in_order, read
+from tests.webhooks.book.kit import ACCOUNT, WAY, after, at, entries, task, written
 
 
 class Reader:
@@ -23,13 +26,13 @@ class Reader:
 
     def see(self, shown: Task) -> Reading:
         """Take a read in."""
-        reading = read(self.kept, shown)
+        times = Times(shown.updated_at, shown.server_time)
+        reading = read(self.kept, shown, times)
         known = [reading.dated.get(place, step) for place, step in enumerate(self.kept.steps)]
-        both = (self.kept.updated_at, shown.updated_at)
         self.kept = Kept(
             steps=[*known, *(new.step for new in reading.new)],
             current=reading.current,
-            updated_at=max((each for each in both if each is not None), default=None),
+            times=times.latest(self.kept.times),
         )
         self.told += [new.step.status for new in reading.new]
         return reading
@@ -145,7 +148,7 @@ def test_equal_times_are_ordered_by_the_way() -> None:
 def test_times_that_disagree_with_the_status_make_no_second_end() -> None:
     """The end stands in the history already: clocks that differ only change its place."""
     shown = entries("broadcasting", "complete", "delivery_arriving")
-    reading = read(Kept(), task("T-1", shown, "complete", updated_at=written(at(30))))
+    reading = read(Kept(), task("T-1", shown, "complete", updated_at=written(at(30))), Times(at(30)))
     assert sorted(new.step.status for new in reading.new) == ["broadcasting", "complete", "delivery_arriving"]
     assert reading.current == "complete"
 
@@ -212,3 +215,58 @@ def test_a_corrected_time_is_no_step() -> None:
     assert reader.history == [("broadcasting", at(0)), ("accepted", at(10.5))]
     part = task("T-1", [entry("accepted", 30)], "accepted", updated_at=written(at(30)))
     assert [new.step.at for new in reader.see(part).new] == [at(30)]  # a part of a log says nothing of the rest
+
+
+BACK_AND_FORTH = ["broadcasting", "accepted", "broadcasting", "accepted", "complete"]
+
+
+def without_times(length: int) -> Any:
+    """A log without times."""
+    return [{"status": status} for status in BACK_AND_FORTH[:length]]
+
+
+def newest_without_time(length: int) -> Any:
+    """A log whose newest entry has no time yet."""
+    return [*entries(*BACK_AND_FORTH[: length - 1]), {"status": BACK_AND_FORTH[length - 1]}]
+
+
+def in_the_first_reads(length: int) -> Any:
+    """A log that is in the first two reads only."""
+    return entries(*BACK_AND_FORTH[:length]) if length < 3 else None
+
+
+@pytest.mark.parametrize("log", [without_times, newest_without_time, in_the_first_reads, lambda _: None])
+@pytest.mark.parametrize("changed_at", [True, False], ids=["updated_at", "server_time alone"])
+async def test_an_order_given_back_and_taken_again(
+    book: Book, clock: ManualClock, log: Callable[[int], Any], changed_at: bool
+) -> None:
+    """Each step is handed on once, also those to a status that was there before; a read again shows nothing new."""
+    told = []
+    await clock.advance((at(60) - clock.now()).total_seconds())
+    for minute in range(20):
+        length = minute // 4 + 1
+        times = {"updated_at": written(at(10 * (length - 1) + 1))} if changed_at else {}
+        times["server_time"] = written(clock.now())
+        told += await book.observe(ACCOUNT, task("T-1", log(length), BACK_AND_FORTH[length - 1], **times))
+        await clock.advance(60)
+    assert [change.status for change in told] == BACK_AND_FORTH
+    assert [change.previous for change in told] == [None, *BACK_AND_FORTH[:-1]]
+    assert not any(change.late for change in told)
+    (order,) = [each async for each in book.orders()]
+    assert [step.status for step in await book.history(order)] == BACK_AND_FORTH
+
+
+@given(data=st.data(), times_back=st.integers(0, 4), end=ends, reversed_=st.booleans())
+def test_a_log_without_times_keeps_its_sequence(
+    data: st.DataObject, times_back: int, end: str, reversed_: bool
+) -> None:
+    """As the log grows, each entry is told once, in its place, however many come between two reads."""
+    way = [*["broadcasting", "accepted"] * (times_back + 1), "pickup_arriving", "accepted", end]
+    reader, length = Reader(), 0
+    while length < len(way):
+        length = min(len(way), length + data.draw(st.integers(1, 3)))
+        log = [{"status": status} for status in way[:length]]
+        for _ in range(data.draw(st.integers(1, 2))):
+            reader.see(task("T-1", log[::-1] if reversed_ else log, way[length - 1], server_time=written(at(length))))
+    assert reader.told == way
+    assert [status for status, _ in reader.history] == way

@@ -11,6 +11,7 @@ import pytest
 from gotsurge_async.ledger import Ledger, NewOrder, OrderOutcome, OrderRow, OrderState, Run
 from gotsurge_async.money import Money
 from gotsurge_async.testing import ManualClock
+from gotsurge_async.webhooks.alerts import AlertKind, alerts_in
 from gotsurge_async.webhooks.book import Book, BookOrder, Only
 from tests.simulator.kit import order
 from tests.webhooks.book.kit import after, task
@@ -142,3 +143,23 @@ async def test_what_the_ledger_knows_to_be_further_on_is_taken_in(book: Book, le
     assert before == ["T-1", "T-2", "T-3"]
     (first, *_) = await all_of(book, name="T-1")
     assert [step.status for step in await book.history(first)] == ["draft", "broadcasting"]
+
+
+@pytest.mark.parametrize("end", ["expired", "cancelled", "complete"])
+async def test_an_order_that_ended_before_it_is_added_is_handed_on(
+    book: Book, ledger: Ledger, clock: ManualClock, end: str
+) -> None:
+    """Its end is a change, once, and a failure has an alert: an order in doubt may be settled only then."""
+    run = await begun(ledger, [new(1)])
+    async with run:
+        (row,) = [row async for row in run.rows({OrderState.PENDING})]
+        await run.claim([row.id])
+        await run.record([OrderOutcome(row.id, OrderState.CREATED, "T-1", end)])
+    assert await book.take_in(ledger) == 1
+    assert await book.take_in(ledger) == 0
+    (change,) = await book.waiting()
+    assert (change.status, change.previous, change.source, change.task.tracking_id) == (end, None, "ledger", "K-1")
+    (order,) = await all_of(book)
+    assert (order.status, order.run, order.key) == (end, run.id, "K-1")
+    kinds = [alert.kind async for alert in alerts_in(book, clock.now())]
+    assert kinds == ([AlertKind.FAILED] if end == "expired" else [])
