@@ -329,9 +329,14 @@ UPDATE chunks SET epoch = new.column4, claimed_at = CAST(new.column5 AS {big}), 
   open_until = CAST(new.column8 AS {big})
 FROM (VALUES {rows}) AS new WHERE chunks.id = new.column1 AND chunks.epoch = new.column2 AND chunks.states = new.column3;
 -- The same for a single row: SQLite makes a table in memory for the values of several.
--- name: change_one
+-- word: change_one
 UPDATE chunks SET epoch = :epoch, claimed_at = :claimed_at, updated_at = :now, states = :states, open_until = :open_until
-WHERE id = :id AND epoch = :was_epoch AND states = :was_states;
+WHERE id = :id AND epoch = :was_epoch AND states = :was_states
+-- name: change_one
+{change_one};
+-- name: change_one_with_result@postgresql
+WITH changed AS ({change_one} RETURNING id)
+INSERT INTO results (chunk, part, status, ids) SELECT id, :part, :status, :ids FROM changed;
 -- name: bodies
 SELECT chunk, packed, meta, body, source FROM bodies WHERE chunk {among:ids};
 -- name: change_body
