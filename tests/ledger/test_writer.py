@@ -4,10 +4,11 @@ import asyncio
 import sqlite3
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gotsurge_async.database import Database
+from gotsurge_async.database import Database, Kind, Postgres, Sqlite
 from gotsurge_async.ledger import (
     Counts,
     Ledger,
@@ -75,13 +76,14 @@ async def test_the_ledgers_marks_share_commits(ledger: Ledger, monkeypatch: pyte
             await run.record([OrderOutcome(each, OrderState.CREATED) for each in claimed])
 
     commits: list[str] = []
-    commit = Database.commit
+    kind: Any = Sqlite if ledger.place.kind is Kind.SQLITE else Postgres
+    commit = kind.commit
 
     def counted(db: Database) -> None:
         commits.append(threading.current_thread().name)
         commit(db)
 
-    monkeypatch.setattr(Database, "commit", counted)
+    monkeypatch.setattr(kind, "commit", counted)
     await asyncio.gather(*(work() for _ in range(16)))
     assert 0 < len([name for name in commits if "writer" in name]) <= 16
     assert await run.counts() == Counts(created=640)

@@ -109,18 +109,21 @@ def add(
         Chunk(number, run.number, epoch, at, now, [letter] * len(part), until, _was=(epoch, letter * len(part)))
         for number, part in zip(numbers, parts, strict=True)
     ]
-    put = db.load if claimed is None else db.insert
-    put("add_chunks", [(each.id, run.number, epoch, now, "".join(each.states), at, until) for each in chunks])
     bodies = [body_row(number, part, compact=compact) for number, part in zip(numbers, parts, strict=True)]
-    put("add_bodies", [row for row, _, _ in bodies])
     run.sums.update(zip(numbers, [known for _, _, known in bodies], strict=True))
     keys = [
         (run.environment, meta[1], number, place, meta[4])
         for number, (_, metas, _) in zip(numbers, bodies, strict=True)
         for place, meta in enumerate(metas)
     ]
-    # In the order of the keys: two who load the same ones wait for each other, and not in a circle.
-    if db.insert("add_keys", sorted(keys, key=itemgetter(1))) == len(keys):
+    rows = {
+        "add_chunks": [(each.id, run.number, epoch, now, "".join(each.states), at, until) for each in chunks],
+        "add_bodies": [row for row, _, _ in bodies],
+        # In the order of the keys: two who load the same ones wait for each other, and not in a circle.
+        "add_keys": sorted(keys, key=itemgetter(1)),
+    }
+    inserted = db.insert_all(rows) if claimed else [db.load(name, some) for name, some in rows.items()][-1]
+    if inserted == len(keys):
         return chunks
     if claimed is not None:
         raise Moved

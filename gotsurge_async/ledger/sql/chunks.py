@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from gotsurge_async.config import SETTLE
-from gotsurge_async.database import Database, Moved, Row
+from gotsurge_async.database import Database, Kind, Moved, Row
 from gotsurge_async.ledger.errors import IllegalTransition, damaged
 from gotsurge_async.ledger.states import LETTERS, STATE_OF, TRANSITIONS, NewOrder, OrderState
 
@@ -33,7 +33,7 @@ LAST = 2**63 - 1
 """The greatest possible number of a chunk, as the end of a range."""
 
 _known = frozenset(STATE_OF)
-_ROW = ("id", "was_epoch", "was_states", "epoch", "claimed_at", "now", "states", "open_until")
+_ROW = ("id", "was_epoch", "was_states", "epoch", "claimed_at", "now", "states", "open_until", "part", "status", "ids")
 
 
 def number_of(chunk: int, place: int) -> int:
@@ -49,11 +49,7 @@ def by_chunk(numbers: Iterable[int]) -> dict[int, list[int]]:
         first = ordered[0] // PLACES * PLACES
         return {first // PLACES: [number - first for number in ordered]}
     for number in ordered:
-        chunk = number // PLACES
-        if chunk in places:
-            places[chunk].append(number % PLACES)
-        else:
-            places[chunk] = [number % PLACES]
+        places.setdefault(number // PLACES, []).append(number % PLACES)
     return places
 
 
@@ -320,11 +316,14 @@ def save_all(db: Database, chunks: Iterable[Chunk], now: int) -> None:
     """
     ordered = sorted(chunks, key=lambda chunk: chunk.id)  # two who change the same ones wait, and not in a circle
     rows = [chunk._row(now) for chunk in ordered]
-    is_one = len(rows) == 1
-    changed = db.change("change_one", **dict(zip(_ROW, *rows, strict=True))) if is_one else db.insert("change", rows)
+    results = [chunk._result() for chunk in ordered if chunk._new]
+    is_one, name = len(rows) == 1, "change_one"
+    if is_one and results and db.kind is Kind.POSTGRESQL:  # a statement costs more there
+        rows, name = [(*rows[0], *results.pop()[1:])], "change_one_with_result"
+    changed = db.change(name, **dict(zip(_ROW, rows[0], strict=False))) if is_one else db.insert("change", rows)
     if changed != len(rows):
         raise Moved
-    db.insert("add_results", [chunk._result() for chunk in ordered if chunk._new])
+    db.insert("add_results", results)
     db.insert("note", [(chunk.id, at, *chunk.notes[at]) for chunk in ordered for at in sorted(chunk._noted)])
     for chunk in ordered:
         chunk._noted.clear()

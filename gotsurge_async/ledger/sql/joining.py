@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from msgspec import Struct
 
 from gotsurge_async.clock import from_microseconds, to_microseconds
-from gotsurge_async.database import Database
+from gotsurge_async.database import Database, Row
 from gotsurge_async.ledger.sql import marks, runs
 from gotsurge_async.ledger.sql.admission import HELD_BACK, Decided, add, contested, decide
 from gotsurge_async.ledger.sql.chunks import PLACES, Meta, clean, load, number_of
@@ -88,8 +88,7 @@ def join_all(db: Database, wishes: Sequence[Join]) -> list[list[int | Recorded |
     is_plain = all(wish.run is run and wish.rows and not wish.alone for wish in wishes)
     if len(wishes) == 1 or not is_plain or len({row.key for row in rows}) < len(rows):
         return [wish.do(db) for wish in wishes]
-    accepted, first = runs.fence_whole(db, run)
-    keys = db.rows("keys", environment=run.environment, keys=db.listed(row.key for row in rows))
+    accepted, first, keys = runs.fence_whole(db, run, [row.key for row in rows])
     owners = owners_at(db, run.environment, keys)
     taken = {key for key, _, _ in keys}
     new = [each for each in wishes if accepted is None and taken.isdisjoint(row.key for row in each.rows)]
@@ -128,18 +127,16 @@ def join(
     Raises:
         Moved: a run that is being loaded has just inserted one of the keys.
     """
-    meta = runs.fence_whole(db, run)
+    accepted, first, taken = runs.fence_whole(db, run, [row.key for row in rows])
     if not submitted:
-        return [*_join(db, run, rows, now, take, fingerprint, *meta, compact=compact)]
+        return [*_join(db, run, rows, now, take, fingerprint, taken, accepted, first, compact=compact)]
     numbers = db.listed(submitted.values())
     waiting = {number for (number,) in db.rows("still_submitted", numbers=numbers)}
     mine = [row for row in rows if submitted.get(row.key) in {None, *waiting}]
-    answers = dict(
-        zip(
-            [row.key for row in mine], _join(db, run, mine, now, take, fingerprint, *meta, compact=compact), strict=True
-        )
-    )
     contents = {row.key: row.payload for row in mine}
+    taken = [each for each in taken if each[0] in contents]
+    joined = _join(db, run, mine, now, take, fingerprint, taken, accepted, first, compact=compact)
+    answers = dict(zip(contents, joined, strict=True))
     has_key = [
         submitted[key]
         for key, answer in answers.items()
@@ -157,6 +154,7 @@ def _join(
     now: int,
     take: Callable[[str], bool],
     fingerprint: Callable[[str], bytes] | None,
+    taken: Sequence[Row],
     accepted: int | None,
     first_epoch: int,
     *,
@@ -165,7 +163,6 @@ def _join(
     if not rows:
         return ()
     keys = [row.key for row in rows]
-    taken = db.rows("keys", environment=run.environment, keys=db.listed(keys))
     if accepted is None and not taken:
         (numbers,) = _claim_new(db, run, [_with_fingerprints(rows, fingerprint)], now, first_epoch, compact=compact)
         return numbers

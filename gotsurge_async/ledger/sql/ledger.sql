@@ -145,9 +145,17 @@ UPDATE runs SET holder_pid = NULL, holder_host = NULL, holder_since = NULL, leas
 UPDATE runs SET options = :options WHERE number = :number;
 -- name: epoch
 SELECT epoch FROM runs WHERE number = :number {for_share};
--- name: epoch_and_meta
-SELECT epoch, (SELECT value FROM ledger_meta WHERE name = 'older_accepted_at'), (SELECT value FROM ledger_meta WHERE name = 'first_epoch')
-FROM runs WHERE number = :number {for_share};
+-- word: epoch_and_meta
+SELECT epoch, (SELECT value FROM ledger_meta WHERE name = 'older_accepted_at') AS accepted,
+  (SELECT value FROM ledger_meta WHERE name = 'first_epoch') AS first FROM runs WHERE number = :number {for_share}
+-- The run's row first, then those of keys.
+-- name: fence_and_keys@sqlite
+SELECT *, NULL, NULL, NULL FROM ({epoch_and_meta})
+UNION ALL SELECT NULL, NULL, NULL, keys.key, chunk, place
+FROM json_each(:keys) AS named CROSS JOIN keys ON environment = :environment AND keys.key = named.value;
+-- name: fence_and_keys@postgresql
+WITH fence AS ({epoch_and_meta}) SELECT *, NULL::text, NULL::bigint, NULL::integer FROM fence
+UNION ALL SELECT NULL, NULL, NULL, key, chunk, place FROM keys WHERE environment = :environment AND key {among:keys};
 -- name: start_run
 UPDATE runs SET state = 'sending', finished_at = NULL WHERE number = :number AND state <> 'loading';
 -- name: raise_epoch
@@ -329,9 +337,14 @@ UPDATE chunks SET epoch = new.column4, claimed_at = CAST(new.column5 AS {big}), 
   open_until = CAST(new.column8 AS {big})
 FROM (VALUES {rows}) AS new WHERE chunks.id = new.column1 AND chunks.epoch = new.column2 AND chunks.states = new.column3;
 -- The same for a single row: SQLite makes a table in memory for the values of several.
--- name: change_one
+-- word: change_one
 UPDATE chunks SET epoch = :epoch, claimed_at = :claimed_at, updated_at = :now, states = :states, open_until = :open_until
-WHERE id = :id AND epoch = :was_epoch AND states = :was_states;
+WHERE id = :id AND epoch = :was_epoch AND states = :was_states
+-- name: change_one
+{change_one};
+-- name: change_one_with_result@postgresql
+WITH changed AS ({change_one} RETURNING id)
+INSERT INTO results (chunk, part, status, ids) SELECT id, :part, :status, :ids FROM changed;
 -- name: bodies
 SELECT chunk, packed, meta, body, source FROM bodies WHERE chunk {among:ids};
 -- name: change_body

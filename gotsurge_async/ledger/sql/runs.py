@@ -387,14 +387,17 @@ def fence(db: Database, run: Held) -> None:
         )
 
 
-def fence_whole(db: Database, run: Held) -> tuple[int | None, int]:
-    """Fence a run as `fence` does; returns what `admission.accepted_at` and `first_epoch` return, by one statement."""
+def fence_whole(db: Database, run: Held, keys: Iterable[str]) -> tuple[int | None, int, list[Row]]:
+    """Fence a run as `fence` does, by one statement that reads more.
+
+    Returns what `admission.accepted_at` and `first_epoch` return, and the rows of those of some keys that there are.
+    """
     if run.segment is not None:
         fence(db, run)
-    for epoch, accepted, first in db.rows("epoch_and_meta", number=run.number):
-        if epoch == run.epoch:
-            return accepted or None, first or 0
-    raise _lost(run)
+    rows = db.rows("fence_and_keys", number=run.number, environment=run.environment, keys=db.listed(keys))
+    if not rows or rows[0][0] != run.epoch:
+        raise _lost(run)
+    return rows[0][1] or None, rows[0][2] or 0, [row[3:] for row in rows[1:]]
 
 
 def _lost(run: Held) -> RunLost:

@@ -70,6 +70,15 @@ async def test_what_joins_is_claimed(ledger: Ledger, mode: Mode, state: OrderSta
     assert (await run.counts()).refused == 3
 
 
+async def test_orders_join_by_statements_of_few_values(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one statement cannot have the values of all, several insert them, and none is lost."""
+    run = await sending(ledger)
+    monkeypatch.setattr(type(await ledger.write(lambda db: db)), "_at_once", 10)
+    ids = await run.join(orders(5))
+    await run.record([OrderOutcome(number, OrderState.REFUSED) for number in ids if isinstance(number, int)])
+    assert await states(ledger, run) == {f"TRK-{line}": "refused" for line in range(1, 6)}
+
+
 async def test_those_who_join_together_share_their_statements(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten who join at the same moment take no more statements than one; each gets what belongs to its keys."""
     run = await sending(ledger)
