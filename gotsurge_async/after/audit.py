@@ -32,7 +32,7 @@ from gotsurge_async.after.audit_notes import (
 )
 from gotsurge_async.after.lookup import NO_TASK_LIST, RESCAN_AFTER, call_each, names_of, task_reader
 from gotsurge_async.after.reading import read_result_file, runs_in
-from gotsurge_async.calls.create import other_name, stops_all
+from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, ConfigError, Forbidden, NotFound, NotSent, SignInNeeded
@@ -407,10 +407,8 @@ class Audit:
         others: list[str] = []
         for task in tasks:
             owner, facts = owners.get(task.key), seen[task.task_id].facts
-            named = folded(facts.get("tracking_id")), folded(facts.get("invoice_number"))
-            names = (None, None) if owner is None else names_of(owner.row, self.ledger.path).identity
-            is_own = owner is not None and not other_name((folded(names[0]), folded(names[1])), named)
-            if is_own:
+            name = "" if owner is None else folded(names_of(owner.row, self.ledger.path).tracking_id)
+            if owner is not None and name in ("", folded(facts.get("tracking_id"))):
                 own.append(task)
             else:
                 others.append(task.task_id)

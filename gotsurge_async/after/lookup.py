@@ -98,9 +98,12 @@ async def named_by_some(rows: AsyncIterable[OrderRow], tasks: "Iterable[Task]", 
     return [row async for row in rows if not known.isdisjoint(identifiers(names_of(row, path), row.task_id))]
 
 
-def not_its_own(names: Names, task: "Task") -> str:
-    """The reason why a task that was read proves nothing for an order: it names another one; "" if it does not."""
-    other = other_name(names.identity, named_by(task))
+def not_its_own(names: Names, task: "Task", *, recorded: bool = True) -> str:
+    """The reason why a task that was read proves nothing for an order: it names another one; "" if it does not.
+
+    If it is ``recorded`` for the order, its invoice number proves nothing: people change that on GotSurge's web page.
+    """
+    other = other_name((names.tracking_id, None if recorded else names.invoice_number), named_by(task))
     return Coded(f"task {one_line(task.id)} belongs to another order: {other}", "E608") if other else ""
 
 
@@ -346,7 +349,7 @@ def _none_or_cancelled(tasks: "Sequence[Task]") -> bool:
 
 def _names_agree(names: Names, task: "Task") -> bool:
     """Whether no name of the task differs from the order's: an older order may have had its tracking id."""
-    return not not_its_own(names, task) and (task.from_time_window is None or _same_pickup(names, task))
+    return not not_its_own(names, task, recorded=False) and (task.from_time_window is None or _same_pickup(names, task))
 
 
 def _same_pickup(names: Names, task: "Task") -> bool:
