@@ -25,6 +25,7 @@ from gotsurge_async.after.audit_notes import (
     Notes,
     Seen,
     finding_of,
+    is_short,
     other_pickup,
     seen_of,
     verdict_of,
@@ -79,8 +80,8 @@ class Audit:
             async for finding in audit.in_ledger(runs): ...
             async for finding in audit.at_service(gs, runs): ...
 
-    A recorded task is read on the Task List, and by its id unless the list shows it as the ledger has it. A task that
-    differs is read by its id twice, ``rescan_after`` seconds apart: one answer may be older than the task.
+    A recorded task is read on the Task List, and by its id unless the list shows it whole, as the ledger has it. A task
+    that differs is read by its id twice, ``rescan_after`` seconds apart: one answer may be older than the task.
 
     The tasks that were read are noted in a file, mode 0600, so that an audit that was killed, or stopped, continues. An
     audit that ends removes the file.
@@ -266,7 +267,9 @@ class Audit:
             due = [
                 task_id
                 for row, task_id in zip(rows, ids, strict=True)
-                if task_id not in seen or (seen[task_id].reads < reads and verdict_of(row, run, seen[task_id], path))
+                if task_id not in seen
+                or is_short(row, seen[task_id], path)
+                or (seen[task_id].reads < reads and verdict_of(row, run, seen[task_id], path))
             ]
             seen |= await self._read(gs, run.mode, due)
             live = await self._notes.ask(self._notes.live_tasks, ids)
