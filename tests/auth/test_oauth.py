@@ -92,7 +92,7 @@ async def test_a_code_is_exchanged() -> None:
     ],
 )
 async def test_a_token_is_renewed(given: dict[str, Any], refresh: str, issued_at: datetime) -> None:
-    """A renewal keeps the refresh token unless a new one comes, and counts from the server's time if that comes and can be."""
+    """A renewal keeps the refresh token unless a new one comes, and counts from the server's time if that can be."""
     rig = Rig([answer(given)])
     tokens = await rig.oauth.refresh(REFRESH)
     assert rig.bodies == [{"client_key": "the-client-key", "refresh_token": "planted-refresh"}]

@@ -278,7 +278,7 @@ async def test_the_times_decide_which_order_keeps_the_task(path: Path, seconds: 
         f"its task task-10 is recorded for order {key} of run {run}, too"
         for key, run in zip(("TRK-20", "TRK-10"), reversed(runs), strict=True)
     ]
-    doubtful = [(OrderState.IN_DOUBT, None, error) for error in errors]
+    doubtful: list[tuple[OrderState, str | None, str | None]] = [(OrderState.IN_DOUBT, None, error) for error in errors]
     if seconds < 0:
         doubtful[1] = (OrderState.CREATED, "task-10", None)
     assert [(row.state, row.task_id, row.error) for row in rows] == doubtful
