@@ -314,7 +314,7 @@ class Desk:
         if limited and len(self._waiting) >= self._most_waiting:
             if (known := await self._runs.known(key)) is not None:
                 return replayed(entry, known)
-            why = f"{self._most_waiting} orders are already waiting: try again later"
+            why = f"{self._most_waiting} orders wait to be sent: try again later"
             raise NotSent(why, "E906", operation=OPERATION)
         self._entries[key] = entry
         self._wait(entry)
@@ -458,11 +458,12 @@ class Desk:
                 await asyncio.wait([*self._tasks, late], return_when=asyncio.FIRST_COMPLETED)
             late.cancel()
             self._runs.stop()
-            left, self._waiting = self._waiting, deque()
+            self._waiting.clear()
             for task in [*self._tasks, *self._looking[:1]]:
                 task.cancel()
             self._stopped.set()
             await asyncio.gather(*self._tasks, *self._looking, return_exceptions=True)
+            left = [entry for entry in self._entries.values() if not (entry.begun or entry.tried)]
             asking = (entry.not_begun(self._runs.known, "the desk was closed") for entry in left)
             for entry, outcome in zip(left, await asyncio.gather(*asking), strict=True):
                 entry.end(outcome)

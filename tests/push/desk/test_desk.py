@@ -236,7 +236,7 @@ async def test_too_many_that_wait_are_refused(tmp_path: Path) -> None:
         await service.came.wait()
         waiting = [asyncio.create_task(desk.create(order(f"T-{number}"))) for number in (1, 2)]
         await asyncio.sleep(0)
-        with pytest.raises(NotSent, match="2 orders are already waiting"):
+        with pytest.raises(NotSent, match="2 orders wait to be sent"):
             await desk.create(order("T-3"))
         service.open.set()
         await asyncio.gather(first, *waiting)

@@ -12,6 +12,7 @@ from gotsurge_async.bulk import Changed, Ledger
 from gotsurge_async.errors import NotSent
 from gotsurge_async.ledger import LedgerError
 from gotsurge_async.testing import ManualClock
+from gotsurge_async.transports.base import Request, Response
 from tests.support.desks import Gate, Service, desk_of
 from tests.support.orders import order
 
@@ -138,3 +139,23 @@ async def test_a_caller_that_is_cancelled_when_its_outcome_comes_knows_that_it_m
             await second
         assert isinstance(what_is_known(cancelled.value), OutcomeUnknown)
     assert sorted(service.sent) == ["T-1", "T-2"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_closing_while_the_mode_is_chosen_denies_no_earlier_call(tmp_path: Path, known: bool) -> None:
+    """The order has its recorded outcome if there is one; else it was certainly not sent."""
+    asked = asyncio.Event()
+
+    async def respond(_: Request) -> Response:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    if known:
+        async with desk_of(tmp_path, Service()) as desk:
+            await desk.create(order())
+    async with desk_of(tmp_path, respond, mode=None) as desk:
+        asking = asyncio.create_task(desk.create(order()))
+        await asked.wait()
+        await desk.close(0)
+        assert isinstance(await asking, Created if known else Unprocessed)
