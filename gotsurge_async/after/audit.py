@@ -25,6 +25,7 @@ from gotsurge_async.after.audit_notes import (
     Notes,
     Seen,
     finding_of,
+    is_short,
     other_pickup,
     seen_of,
     verdict_of,
@@ -32,7 +33,7 @@ from gotsurge_async.after.audit_notes import (
 )
 from gotsurge_async.after.lookup import NO_TASK_LIST, RESCAN_AFTER, call_each, names_of, task_reader
 from gotsurge_async.after.reading import read_result_file, runs_in
-from gotsurge_async.calls.create import other_name, stops_all
+from gotsurge_async.calls.create import stops_all
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import BadRequest, CallError, ConfigError, Forbidden, NotFound, NotSent, SignInNeeded
@@ -79,8 +80,8 @@ class Audit:
             async for finding in audit.in_ledger(runs): ...
             async for finding in audit.at_service(gs, runs): ...
 
-    A recorded task is read on the Task List, and by its id unless the list shows it as the ledger has it. A task that
-    differs is read by its id twice, ``rescan_after`` seconds apart: one answer may be older than the task.
+    A recorded task is read on the Task List, and by its id unless the list shows it whole, as the ledger has it. A task
+    that differs is read by its id twice, ``rescan_after`` seconds apart: one answer may be older than the task.
 
     The tasks that were read are noted in a file, mode 0600, so that an audit that was killed, or stopped, continues. An
     audit that ends removes the file.
@@ -273,7 +274,9 @@ class Audit:
             due = [
                 task_id
                 for row, task_id in zip(rows, ids, strict=True)
-                if task_id not in seen or (seen[task_id].reads < reads and verdict_of(row, run, seen[task_id], path))
+                if task_id not in seen
+                or is_short(row, seen[task_id], path)
+                or (seen[task_id].reads < reads and verdict_of(row, run, seen[task_id], path))
             ]
             seen |= await self._read(gs, run.mode, due)
             live = await self._notes.ask(self._notes.live_tasks, ids)
@@ -424,10 +427,8 @@ class Audit:
         others: list[str] = []
         for task in tasks:
             owner, facts = owners.get(task.key), seen[task.task_id].facts
-            named = folded(facts.get("tracking_id")), folded(facts.get("invoice_number"))
-            names = (None, None) if owner is None else names_of(owner.row, self.ledger.path).identity
-            is_own = owner is not None and not other_name((folded(names[0]), folded(names[1])), named)
-            if is_own:
+            name = "" if owner is None else folded(names_of(owner.row, self.ledger.path).tracking_id)
+            if owner is not None and name in ("", folded(facts.get("tracking_id"))):
                 own.append(task)
             else:
                 others.append(task.task_id)

@@ -367,6 +367,14 @@ def verdict_of(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind
     return (Kind.CHANGED, "; ".join(words)) if words else None
 
 
+def is_short(row: OrderRow, seen: Seen, path: str) -> bool:
+    """Whether only the Task List showed the task of an order, without a value to compare."""
+    if seen.reads or seen.problem:
+        return False
+    is_compared = row.state is not OrderState.CANCELLED
+    return not seen.status or (is_compared and not _sent(row, path).keys() <= seen.facts.keys())
+
+
 def _shown(name: str, fact: str) -> str:
     """A fact for people: the times of a window in their zone."""
     if name not in WINDOWS:
@@ -376,10 +384,14 @@ def _shown(name: str, fact: str) -> str:
 
 def _differing(row: OrderRow, seen: Seen, path: str) -> dict[str, tuple[str, str]]:
     """The fields of a task that differ from the order that was sent, each with both values."""
-    with reading_payload(path, row):
-        sent = facts_of(codec.parse(row.payload, TaskFields))
     return {
         name: (value, seen.facts[name])
-        for name, value in sent.items()
+        for name, value in _sent(row, path).items()
         if name in seen.facts and seen.facts[name] != value
     }
+
+
+def _sent(row: OrderRow, path: str) -> dict[str, str]:
+    """The values of an order that was sent."""
+    with reading_payload(path, row):
+        return facts_of(codec.parse(row.payload, TaskFields))

@@ -3,16 +3,15 @@
 Nothing is decided here, and nothing is changed at the service.
 """
 
-import re
 from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import attrs
-import msgspec
 from msgspec import Struct, field, structs
 
 from gotsurge_async import codec
+from gotsurge_async.after.content import has_content_of
 from gotsurge_async.calls.create import Identity, named_by, other_name, stops_all
 from gotsurge_async.calls.stream import Batcher
 from gotsurge_async.clock import uninterrupted
@@ -21,7 +20,7 @@ from gotsurge_async.ledger import UNSETTLED, Ledger, Mode, OrderRow, OrderState,
 from gotsurge_async.ledger.errors import reading_payload
 from gotsurge_async.models.base import Model
 from gotsurge_async.models.places import TimeWindow
-from gotsurge_async.models.tasks import ENDED_EARLY, TaskFields, TaskStatus
+from gotsurge_async.models.tasks import ENDED_EARLY, TaskStatus
 from gotsurge_async.models.words import folded, one_line
 
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ RESCAN_AFTER = 30.0
 """Seconds between two reads of a list: requests that were on their way at the first have arrived by the second."""
 NO_TASK_LIST = "this account has no Task List (a plain partner has none)"
 _SHOWN = 5
-_FRACTION = re.compile(r"(?<=:\d\d)\.\d+(?=z$)")
-"""A fraction of a second, at the end of a time."""
 _Span = tuple[datetime, datetime]
 
 
@@ -98,9 +95,12 @@ async def named_by_some(rows: AsyncIterable[OrderRow], tasks: "Iterable[Task]", 
     return [row async for row in rows if not known.isdisjoint(identifiers(names_of(row, path), row.task_id))]
 
 
-def not_its_own(names: Names, task: "Task") -> str:
-    """The reason why a task that was read proves nothing for an order: it names another one; "" if it does not."""
-    other = other_name(names.identity, named_by(task))
+def not_its_own(names: Names, task: "Task", *, recorded: bool = True) -> str:
+    """The reason why a task that was read proves nothing for an order: it names another one; "" if it does not.
+
+    If it is ``recorded`` for the order, its invoice number proves nothing: people change that on GotSurge's web page.
+    """
+    other = other_name((names.tracking_id, None if recorded else names.invoice_number), named_by(task))
     return Coded(f"task {one_line(task.id)} belongs to another order: {other}", "E608") if other else ""
 
 
@@ -207,6 +207,7 @@ async def search_task_list(
     no tracking id, no other order has the number, and the pickup window is the same. Other orders are all that the
     ledger has in doubt or in flight, in any run: see `candidates`. A task that the ledger has under another order,
     or as an unused draft, proves nothing. If only capitals or spaces of a name differ, the order is not absent either.
+    A task that the list shows without what is compared is read by its id.
     """
     orders = _Orders(rows, ledger.path)
     seen: dict[str, Task] = {}
@@ -218,11 +219,12 @@ async def search_task_list(
             await gs.session.clock.sleep(rescan_after)
         trouble, new_gap = await _scan(gs, orders, seen, direction)
         gap = gap or new_gap
+        unread = await _read_short(gs, orders, seen)
         others = await candidates(ledger, run.environment, seen.values())
         owners = await ledger.owners(run.environment, list(seen))
         complete = bool(number) and not trouble and not gap
         known = _Orders([*others, *rows], ledger.path)
-        findings = known.match(seen.values(), owners, complete=complete).of({row.id for row in rows})
+        findings = known.match(seen.values(), owners, complete=complete, unread=unread).of({row.id for row in rows})
         if trouble:
             return structs.replace(findings, trouble=trouble)
         if not any(_none_or_cancelled(findings.tasks.get(row.id, ())) for row in rows):
@@ -255,6 +257,24 @@ async def _scan(
     return "", tasks.gap
 
 
+async def _read_short(gs: "GotSurge", orders: "_Orders", seen: "dict[str, Task]") -> set[str]:
+    """Read by their ids the tasks in ``seen`` that lack what is compared; returns those of which no read shows it."""
+    short = [task.id for task in seen.values() if orders.is_short(task)]
+    unread: set[str] = set()
+    for task_id, task in (await read_tasks(gs, Mode.TWO_PHASE, short, unless=CallError)).items():
+        shown = seen[task_id]
+        if isinstance(task, CallError) or other_name(named_by(shown), named_by(task)):
+            unread.add(task_id)
+            continue
+        seen[task_id] = attrs.evolve(
+            task,
+            tracking_id=task.tracking_id or shown.tracking_id,
+            invoice_number=task.invoice_number or shown.invoice_number,
+            current_status=task.current_status or shown.current_status,
+        )
+    return unread
+
+
 class _Orders:
     """Some orders, by all names that their tasks may have."""
 
@@ -272,10 +292,24 @@ class _Orders:
         """Whether a task may be of one of these orders."""
         return not (task.tracking_id or task.invoice_number) or task.id in self._recorded or bool(self._like(task))
 
-    def match(self, seen: "Iterable[Task]", owners: Mapping[str, int], *, complete: bool) -> Findings:
+    def is_short(self, task: "Task") -> bool:
+        """Whether a task may be of one of these orders, and lacks what is compared with the order."""
+        orders, status = self._like(task), task.current_status
+        is_undated = task.updated_at is None and not task.statuses
+        return bool(orders) and (
+            status is None
+            or task.from_time_window is None
+            or (is_undated and status.is_terminal)
+            or (task.invoice_number is None and any(self._names[order].invoice_number for order in orders))
+        )
+
+    def match(
+        self, seen: "Iterable[Task]", owners: Mapping[str, int], *, complete: bool, unread: Collection[str] = ()
+    ) -> Findings:
         """Decide which order each task belongs to; ``complete``: the whole list was read, twice.
 
-        ``owners`` are the tasks that the ledger has already, each with the id of its order.
+        ``owners`` are the tasks that the ledger has already, each with the id of its order. Tasks that are ``unread``
+        lack what is compared, and prove nothing.
         """
         tasks: dict[int, list[Task]] = {}
         unclear: dict[int, list[Task]] = {}
@@ -295,7 +329,7 @@ class _Orders:
             else:
                 orders, proven = self._orders_of(task)
                 for order in orders:
-                    (tasks if proven else unclear).setdefault(order, []).append(task)
+                    (tasks if proven and task.id not in unread else unclear).setdefault(order, []).append(task)
                 for order in set(self._like(task)).difference(orders):
                     unclear.setdefault(order, []).append(task)
         return Findings(
@@ -346,7 +380,9 @@ def _none_or_cancelled(tasks: "Sequence[Task]") -> bool:
 
 def _names_agree(names: Names, task: "Task") -> bool:
     """Whether no name of the task differs from the order's: an older order may have had its tracking id."""
-    return not not_its_own(names, task) and (task.from_time_window is None or _same_pickup(names, task))
+    is_over = task.current_status is not None and task.current_status.is_terminal
+    agrees = not is_over if task.from_time_window is None else _same_pickup(names, task)
+    return agrees and not not_its_own(names, task, recorded=False)
 
 
 def _same_pickup(names: Names, task: "Task") -> bool:
@@ -406,43 +442,6 @@ async def _drafts_named(gs: "GotSurge", run: Run, keys: Collection[str]) -> "lis
             if is_draft and task.id not in recorded and (task.tracking_id or "") in owners:
                 drafts.append((task, owners[task.tracking_id or ""]))
     return drafts
-
-
-def has_content_of(task: "Task", payload: bytes) -> bool:
-    """Whether a task that was read whole has an order's content: no value differs, none is missing or additional.
-
-    Ignored are fields that only the service sets, and values that it may have filled in and that change nothing for
-    the driver. If in doubt, the answer is no: the draft stays unused.
-    """
-    mine, theirs = msgspec.json.decode(payload), msgspec.json.decode(codec.encode(task))
-    added = attrs.fields_dict(type(task)).keys() - attrs.fields_dict(TaskFields).keys()
-    return not any(
-        _differ(mine.get(name), theirs.get(name))
-        for name in mine.keys() | (theirs.keys() - added)
-        if not (name in _SET_BY_SERVICE and (_is_empty(mine.get(name)) or _is_empty(theirs.get(name))))
-        if name != "client_time_utc"
-    )
-
-
-_SET_BY_SERVICE = frozenset(("client_timezone", "currency", "org_id"))
-"""Fields of an order that the service may fill in, and that change nothing for the driver by themselves."""
-
-
-def _differ(mine: Any, theirs: Any) -> bool:
-    """Whether two values differ; not by fractions of a second, capitals or spaces. Empty, 0 and missing are equal."""
-    if isinstance(mine, dict) and isinstance(theirs, dict):
-        return any(_differ(mine.get(name), theirs.get(name)) for name in mine.keys() | theirs.keys())
-    if isinstance(mine, list) and isinstance(theirs, list):
-        return len(mine) != len(theirs) or any(map(_differ, mine, theirs))
-    if isinstance(mine, str) and isinstance(theirs, str):
-        mine, theirs = (_FRACTION.sub("", " ".join(text.casefold().split())) for text in (mine, theirs))
-    return bool(mine != theirs) and not (_is_empty(mine) and _is_empty(theirs))
-
-
-def _is_empty(value: Any) -> bool:
-    return (value in (None, "", [], 0) and value is not False) or (
-        isinstance(value, dict) and all(map(_is_empty, value.values()))
-    )
 
 
 async def note_unused_drafts(

@@ -117,9 +117,8 @@ async def _replace(gs: "GotSurge", run: Run, rival: Rival) -> str:
         task = await gs.platform.tasks.get(rival.task_id)
     except OutcomeUnknown as error:
         return f"its task could not be read, and was not changed: {error}"
-    # Compared as it was pushed: this update may be what gives the task another invoice number.
-    tracking_id, invoice_number = codec.decode_names(rival.other_payload)
-    if other := not_its_own(Names(tracking_id=tracking_id, invoice_number=invoice_number), task):
+    # Compared as it was pushed: this update may be what gives the task another tracking id.
+    if other := not_its_own(Names(tracking_id=codec.decode_names(rival.other_payload)[0]), task):
         return f"{other}; it was not changed"
     if task.current_status is not None and task.current_status.is_terminal:
         return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"

@@ -258,13 +258,14 @@ def _is_recorded(one: Resolution, row: OrderRow) -> bool:
 
 def _wrong(one: Resolution, row: OrderRow, task: Task) -> str:
     """The reason why a task does not support a decision; "" if it does."""
-    is_draft = task.current_status is not None and task.current_status.is_draft
+    names, is_draft = names_of(row), task.current_status is not None and task.current_status.is_draft
     if one.task_id is None:
-        its_own = not not_its_own(names_of(row), task)
+        its_own = not not_its_own(names, task)
         return f"its task {task.id} exists, and is {task.current_status}" if its_own and not is_draft else ""
     if is_draft:
         return f"task {task.id} is a draft, which no driver sees, so the order does not count as created"
-    return not_its_own(names_of(row), task)
+    is_named = names.tracking_id is not None and names.tracking_id == task.tracking_id  # a stronger name than the other
+    return not_its_own(names, task, recorded=is_named or one.task_id == row.task_id)
 
 
 async def read_resolutions(ledger: Ledger, run_id: str, path: Path) -> tuple[tuple[Resolution, ...], int]:

@@ -436,7 +436,7 @@ class _Job:
 def _checked_task(job: _Job, task: Task) -> Task:
     """The task, after a check that it is that of the order."""
     job.status = task.current_status
-    if other := not_its_own(job.names, task):
+    if other := not_its_own(job.names, task, recorded=job.row is not None or job.refused is not None):
         raise OutcomeUnknown(other, operation=TASKS_CANCEL.name)
     return task
 

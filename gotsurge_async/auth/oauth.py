@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 LIFE = timedelta(days=30)
 """The life of a bearer token that does not contain its end (section "Demo Oauth2")."""
+_CLOCKS = timedelta(days=365)
+"""A server time that differs more from this machine's is an error: it may leave no room for the life of a token."""
 
 
 class Call(Protocol):
@@ -107,7 +109,10 @@ class OAuth:
             if not is_token(getattr(answer, name) or "") and (name == "bearer_token" or answer.refresh_token):
                 why = f"the answer's {name} is empty, or not a valid token"
                 raise OutcomeUnknown(why, "E304", operation=endpoint.name)
-        issued_at = getattr(answer, "server_time", None) or self.clock.now()
+        now = self.clock.now()
+        issued_at = getattr(answer, "server_time", None) or now
+        if abs(issued_at - now) > _CLOCKS:
+            issued_at = now
         return tokens_from(answer.bearer_token, refresh=answer.refresh_token or refresh_token, issued_at=issued_at)
 
 

@@ -25,11 +25,13 @@ from gotsurge_async.errors import (
     CallError,
     ClientClosed,
     Coded,
+    GotSurgeError,
     NotSent,
     UnreadableAnswer,
     WrongLoop,
 )
 from gotsurge_async.hooks import CallDone, CallStarted, Hooks, RequestDone, RetryPlanned, named
+from gotsurge_async.models.words import one_line
 from gotsurge_async.secrets import Secret, hidden_values, url_for_log
 from gotsurge_async.transports.base import Response, Transport
 
@@ -359,11 +361,12 @@ class Session:
             is_of_call = isinstance(error, CallError)
             if lost is not None and (is_of_call or call.endpoint.verb != "GET"):
                 raise self._error(call, lost) from None
-            if not is_of_call:
+            if isinstance(error, GotSurgeError) and not is_of_call:  # a person must do something
                 raise
-            why = f"no token could be fetched for the request: {error}"
+            why = f"no token could be fetched for the request: {error if is_of_call else one_line(repr(error))}"
             name, tries = call.endpoint.name, max(call.tries, 1)
-            raise NotSent(why, "E310", operation=name, attempts=tries, account=self.account) from None
+            cause = None if is_of_call else error
+            raise NotSent(why, "E310", operation=name, attempts=tries, account=self.account) from cause
 
     def _what_is_known(self, call: Call, lost: Attempt | None, last: Attempt) -> Attempt:
         """The last try; or the lost one that may have been processed, unless the last one shows its outcome."""

@@ -23,7 +23,6 @@ from gotsurge_async.calls.create import (
     OrderResult,
     Refused,
     Unprocessed,
-    named_by,
     other_name,
     stops_all,
 )
@@ -353,7 +352,7 @@ class TwoPhaseSender(ChunkSender):
         except (CallError, SignInNeeded) as error:
             return error
         else:
-            if other := draft.other_name(named_by(task)):
+            if other := draft.other_name((task.tracking_id, None)):  # people may have changed its invoice number
                 why = f"task {task.id} belongs to another order: {other}"
                 draft.not_its_own = OutcomeUnknown(why, "E608", operation=PLATFORM_TASKS_GET.name)
             else:

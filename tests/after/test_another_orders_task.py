@@ -1,7 +1,7 @@
 """What is made of a task whose read names another order: it proves nothing, and nothing is done to it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
@@ -14,7 +14,7 @@ from gotsurge_async.after.audit_notes import Kind
 from gotsurge_async.after.lookup import Names, listed, not_its_own
 from gotsurge_async.after.replace import replace_changed
 from gotsurge_async.after.resolve import Resolution, resolve
-from gotsurge_async.bulk import Mode, OrderState, Reconciler, Undo
+from gotsurge_async.bulk import Mode, OrderState, Push, Reconciler, Undo
 from gotsurge_async.models.answers import Task
 from gotsurge_async.push.load import UnusableSource
 from gotsurge_async.simulator import Fault
@@ -23,10 +23,10 @@ from tests.after.test_audit import Auditor
 from tests.ledger.test_shared_tasks import creates_tell
 from tests.push.test_changes import again
 from tests.support.orders import order, orders
-from tests.support.pushes import place
+from tests.support.pushes import Place, place
 
 MODES = [("plain", Mode.DIRECT), ("platform", Mode.TWO_PHASE)]
-OTHERS = [{"tracking_id": "T-9"}, {"invoice_number": "I-9"}]
+CHANGED = "I-0 (corrected)"
 
 
 @contextmanager
@@ -48,14 +48,13 @@ def reads_tell(gs: GotSurge, *, once: str = "GET", **fields: str) -> Iterator[No
 
 
 @pytest.mark.parametrize(("account", "mode"), MODES)
-@pytest.mark.parametrize("other", OTHERS)
-async def test_it_is_not_taken_back(tmp_path: Path, account: str, mode: Mode, other: dict[str, str]) -> None:
+async def test_it_is_not_taken_back(tmp_path: Path, account: str, mode: Mode) -> None:
     """Undo cancels nothing, nor calls it cancelled: the order stays what it was, and is told with the reason."""
     async with place(tmp_path, account) as here:
         run_id = await here.push([order("T-0", invoice_number="I-0")], mode=mode)
         tasks = await here.tasks(run_id)
         for status in ("broadcasting", "cancelled"):
-            with reads_tell(here.gs, current_status=status, **other):
+            with reads_tell(here.gs, current_status=status, tracking_id="T-9"):
                 undone = await Undo(here.gs, here.ledger).undo(run_id)
             assert (undone.cancelled, undone.already_cancelled, undone.too_late) == ((), (), ())
             (failed,) = undone.failed
@@ -88,12 +87,11 @@ async def test_an_unused_draft_that_became_another_orders_is_left(tmp_path: Path
         assert (undone.cancelled, undone.drafts, len(undone.failed), undone.unused_drafts) == ((), (), 2, 1)
 
 
-@pytest.mark.parametrize("other", OTHERS)
-async def test_it_does_not_make_an_order_created(tmp_path: Path, other: dict[str, str]) -> None:
+async def test_it_does_not_make_an_order_created(tmp_path: Path) -> None:
     """In two-phase mode a read that names another order leaves this one in doubt with the reason; reconcile, too."""
     async with place(tmp_path) as here:
         here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=500))
-        with reads_tell(here.gs, current_status="broadcasting", **other):
+        with reads_tell(here.gs, current_status="broadcasting", tracking_id="T-9"):
             run_id = await here.push([order("T-0", invoice_number="I-0")], mode=Mode.TWO_PHASE)
             (row,) = [row async for row in here.ledger.rows(run_id)]
             assert (row.state, "another order" in (row.error or "")) == (OrderState.IN_DOUBT, True)
@@ -121,16 +119,110 @@ async def test_an_answer_of_a_broadcast_that_names_another_order_proves_nothing(
         assert await here.states(run_id) == {"N-0": OrderState.BROADCASTING}
 
 
-@pytest.mark.parametrize("other", OTHERS)
-async def test_it_is_not_changed(tmp_path: Path, other: dict[str, str]) -> None:
+async def test_it_is_not_changed(tmp_path: Path) -> None:
     """A changed order's task is left as it is where its read names another order."""
     async with place(tmp_path) as here:
         await here.push([order("T-0", invoice_number="I-0")], mode=Mode.TWO_PHASE)
         run, _ = await again(here, order("T-0", invoice_number="I-0", group_tag="x"))
         async with run:
-            with reads_tell(here.gs, **other):
+            with reads_tell(here.gs, tracking_id="T-9"):
                 done = await replace_changed(here.gs, run, concurrency=1)
             assert (done.replaced, done.left, done.unknown) == (0, 1, 0)
+
+
+# --- its invoice number was changed on GotSurge's web page: it is the order's own ------------------------------------
+
+
+async def change_invoice_numbers(here: Place) -> str:
+    """Change that of every task, as a person does; returns the last task."""
+    async for task in here.gs.platform.tasks.list():
+        await here.gs.platform.tasks.update(await here.gs.platform.tasks.get(task.id), invoice_number=CHANGED)
+    return task.id
+
+
+async def pushed(here: Place, tracking_id: str | None) -> str:
+    """Push an order in two-phase mode; returns the run."""
+    push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
+    async with (await push.load_orders([order(tracking_id, invoice_number="I-0")], key=lambda _: "K-0"))[0] as run:
+        await push.send(run)
+    return run.id
+
+
+@asynccontextmanager
+async def lost_broadcast(folder: Path, *, tracking_id: str | None = "T-0") -> AsyncIterator[tuple[Place, str]]:
+    """A push whose broadcast acted, was not answered, and left no trace that could be read."""
+    async with place(folder, settle=0) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="after", kind="reset"))
+        here.simulator.order_fault(Fault(operation="platform.tasks.get", kind="status", status=503))
+        run_id = await pushed(here, tracking_id)
+        here.simulator.clear_faults()
+        yield here, run_id
+
+
+@pytest.mark.parametrize("tracking_id", ["T-0", None])
+@pytest.mark.parametrize("by", ["push", "reconcile", "undo", "created"])
+async def test_a_changed_invoice_number_hides_no_task(tmp_path: Path, by: str, tracking_id: str | None) -> None:
+    """Another push, reconcile, undo and a person settle the order by its recorded task."""
+    async with lost_broadcast(tmp_path, tracking_id=tracking_id) as (here, run_id):
+        task_id = await change_invoice_numbers(here)
+
+        async def connect() -> GotSurge:
+            return here.gs
+
+        if by == "push":
+            run_id = await pushed(here, tracking_id)
+        elif by == "reconcile":
+            await Reconciler(here.gs, here.ledger, rescan_after=0).reconcile(run_id)
+        elif by == "undo":
+            await Undo(here.gs, here.ledger).undo(run_id)
+        else:
+            await resolve(here.ledger, run_id, [Resolution(key="K-0", task_id=task_id)], by="Mei", connect=connect)
+        expected = OrderState.CANCELLED if by == "undo" else OrderState.CREATED
+        assert await here.states(run_id) == {"K-0": expected}
+        assert await here.tasks(run_id) == {"K-0": task_id}
+
+
+@pytest.mark.parametrize("tracking_id", ["T-0", None])
+async def test_an_order_whose_task_has_another_invoice_number_is_created(
+    tmp_path: Path, tracking_id: str | None
+) -> None:
+    """So a person's decision "not created" is refused, and no push doubles the order."""
+    async with lost_broadcast(tmp_path, tracking_id=tracking_id) as (here, run_id):
+        task_id = await change_invoice_numbers(here)
+
+        async def connect() -> GotSurge:
+            return here.gs
+
+        with pytest.raises(UnusableSource, match=f"its task {task_id} exists, and is broadcasting"):
+            await resolve(here.ledger, run_id, [Resolution(key="K-0")], by="Mei", connect=connect)
+
+
+async def test_a_person_may_name_a_task_by_its_tracking_id_alone(tmp_path: Path) -> None:
+    """A task that no answer named is the order's if it has its tracking id, whatever its invoice number is."""
+    async with place(tmp_path, settle=0) as here:
+        run_id = await here.lose([order("T-0", invoice_number="I-0")])
+        task_id = await change_invoice_numbers(here)
+
+        async def connect() -> GotSurge:
+            return here.gs
+
+        await Reconciler(here.gs, here.ledger, rescan_after=0).reconcile(run_id)
+        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
+        await resolve(here.ledger, run_id, [Resolution(key="T-0", task_id=task_id)], by="Mei", connect=connect)
+        assert await here.states(run_id) == {"T-0": OrderState.CREATED}
+
+
+async def test_a_changed_invoice_number_hides_no_second_task(tmp_path: Path) -> None:
+    """An audit names an order that is live twice, although its recorded task has another invoice number by now."""
+    async with place(tmp_path) as here:
+        await here.push([order("T-0", invoice_number="I-0")], mode=Mode.TWO_PHASE)
+        await change_invoice_numbers(here)
+        await here.gs.tasks.create([order("T-0", invoice_number="I-0")])
+        kinds = [each.kind for each in await Auditor(here, tmp_path).find(rescan_after=0)]
+        assert sorted(kinds) == [Kind.CHANGED, Kind.TWICE]
+
+
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("cancelled", [False, True])

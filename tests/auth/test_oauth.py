@@ -87,10 +87,12 @@ async def test_a_code_is_exchanged() -> None:
         ({"bearer_token": "b", "refresh_token": None, "server_time": None}, "planted-refresh", NOW),
         ({"bearer_token": "b", "refresh_token": "new"}, "new", NOW),
         ({"bearer_token": "b", "server_time": "2026-01-05T08:00:00+08:00"}, "planted-refresh", NOW + timedelta(days=4)),
+        ({"bearer_token": "b", "server_time": "9999-12-31T23:59:59Z"}, "planted-refresh", NOW),
+        ({"bearer_token": "b", "server_time": "0001-01-01T00:00:00Z"}, "planted-refresh", NOW),
     ],
 )
 async def test_a_token_is_renewed(given: dict[str, Any], refresh: str, issued_at: datetime) -> None:
-    """A renewal keeps the refresh token unless a new one comes, and counts from the server's time if that comes."""
+    """A renewal keeps the refresh token unless a new one comes, and counts from the server's time if that can be."""
     rig = Rig([answer(given)])
     tokens = await rig.oauth.refresh(REFRESH)
     assert rig.bodies == [{"client_key": "the-client-key", "refresh_token": "planted-refresh"}]

@@ -200,6 +200,19 @@ async def test_a_call_without_a_token_was_not_sent(refusal: CallError) -> None:
     assert caught.value.operation == "tasks.create"
 
 
+async def test_an_error_of_a_users_own_store_says_that_nothing_was_sent() -> None:
+    """Whatever a store raises, a call that got no token is NotSent, with the store's error as the cause."""
+
+    async def renew(_: Secret) -> Tokens:
+        raise ConnectionError("redis is\naway")
+
+    async with Rig([answer({}, 401)], renew=renew) as rig:
+        with pytest.raises(NotSent, match=r"no token could be fetched for the request: ConnectionError\(") as caught:
+            await rig.create()
+    assert (caught.value.sent, type(caught.value.__cause__)) == ("nothing", ConnectionError)
+    assert "\n" not in str(caught.value)
+
+
 async def test_a_token_that_cannot_be_had_later_hides_no_doubt() -> None:
     """A safe call whose answer was lost, and for whose next try there is no token, is OutcomeUnknown."""
 

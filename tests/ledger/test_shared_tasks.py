@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from unittest.mock import patch
 
@@ -15,6 +15,7 @@ from gotsurge_async import GotSurge, Limits, Money
 from gotsurge_async.after.resolve import Resolution, resolve
 from gotsurge_async.bulk import Ledger, Mode, OrderState, Reconciler, Undo
 from gotsurge_async.ledger import OrderOutcome, TaskTaken
+from gotsurge_async.ledger.states import utc_now
 from gotsurge_async.ledger.upkeep.check import check
 from gotsurge_async.simulator import Fault
 from gotsurge_async.transports.base import Request, Response
@@ -194,56 +195,114 @@ async def test_tasks_of_other_runs_and_processes_are_compared(where: str, state:
             await second.record([OrderOutcome(five, state, "task-4")])
 
 
+@pytest.mark.parametrize("state", [OrderState.CREATED, OrderState.DRAFTED])
+async def test_a_run_that_lasts_sees_what_other_processes_record(where: str, state: OrderState) -> None:
+    """A run that began before refuses for its orders a task that another process recorded more than a minute ago."""
+    mode, ahead = "two-phase" if state is OrderState.DRAFTED else "direct", timedelta(0)
+
+    def clock() -> datetime:
+        return utc_now() + ahead
+
+    async with await Ledger.open(where, clock=clock) as ledger, await Ledger.open(where, clock=clock) as other:
+        run = await loaded(ledger, [ledger_order(1), ledger_order(2)], mode=mode)
+        await run.start()
+        one, two = [row.id async for row in run.rows()]
+        await run.claim([one])
+        await run.record([OrderOutcome(one, state, "task-1")])
+        await bring(await loaded(other, [ledger_order(3)], mode=mode), state)
+        ahead = timedelta(seconds=61)
+        await run.claim([two])
+        with pytest.raises(TaskTaken, match="task task-3 is already recorded for order TRK-3 of run"):
+            await run.record([OrderOutcome(two, state, "task-3")])
+        await run.record([OrderOutcome(two, state, "task-2")])
+
+
 def give(path: Path, wrong: str, right: str) -> None:
     """Have an order of a ledger name another order's task."""
     change(path, f"UPDATE results SET ids = replace(ids, '{right}', '{wrong}')")  # noqa: S608 - a test's own text
 
 
-async def two_with_one_task(path: Path, state: OrderState = OrderState.CREATED) -> tuple[str, str]:
-    """A ledger in which two orders have one task, as processes of an earlier version left it; the runs."""
-    async with await Ledger.open(path) as ledger:
+async def some_with_one_task(path: Path, orders: int = 2, seconds: int = 60) -> list[str]:
+    """A ledger in which some orders have one task, recorded some seconds apart; the runs."""
+    ahead = timedelta(0)
+    async with await Ledger.open(path, clock=lambda: utc_now() + ahead) as ledger:
         ids = []
-        for number in (1, 2):
-            run = await loaded(ledger, json_orders(number, number))
-            await bring(run, state)
+        for number in range(1, orders + 1):
+            run = await loaded(ledger, json_orders(number * 10, number * 10))
+            await bring(run, OrderState.CREATED)
             await run.close()
             ids.append(run.id)
-    change(path, "UPDATE results SET ids = replace(ids, 'task-2', 'task-1')")
-    return ids[0], ids[1]
+            ahead += timedelta(seconds=seconds)
+    for number in range(2, orders + 1):
+        change(path, f"UPDATE results SET ids = replace(ids, 'task-{number}0', 'task-10')")  # noqa: S608 - a test's own
+    return ids
 
 
 async def test_two_orders_with_one_task_are_no_damage(path: Path) -> None:
     """`check` names both, with their runs; opened, the later one is in doubt, without the task."""
-    first, second = await two_with_one_task(path)
+    first, second = await some_with_one_task(path)
     health = check(path)
     assert (health.flaws, health.damaged) == ((), False)
     (problem,) = health.to_look_at
-    assert f"task task-1 is recorded for order TRK-1 of run {first} and order TRK-2 of run {second}" in problem
+    assert f"task task-10 is recorded for order TRK-10 of run {first} and order TRK-20 of run {second}" in problem
     async with await Ledger.open(path) as ledger:
         (kept,) = [row async for row in ledger.rows(first)]
-        assert (kept.state, kept.task_id) == (OrderState.CREATED, "task-1")
+        assert (kept.state, kept.task_id) == (OrderState.CREATED, "task-10")
         (row,) = [row async for row in ledger.rows(second)]
         assert (row.state, row.task_id) == (OrderState.IN_DOUBT, None)
-        assert row.error == f"its task task-1 is recorded for order TRK-1 of run {first}, too"
+        assert row.error == f"its task task-10 is recorded for order TRK-10 of run {first}, too"
         await (await loaded(ledger, json_orders(3, 3))).close()
-        await ledger.resolve(second, {"TRK-2": "task-2"}, by="mei")
+        await ledger.resolve(second, {"TRK-20": "task-20"}, by="mei")
     assert check(path).to_look_at == ()
     async with await Ledger.open(path) as ledger:
         (row,) = [row async for row in ledger.rows(second)]
-        assert (row.state, row.task_id) == (OrderState.CREATED, "task-2")
+        assert (row.state, row.task_id) == (OrderState.CREATED, "task-20")
 
 
 async def test_three_orders_with_one_task_are_settled_together(path: Path) -> None:
     """Only the first keeps it."""
-    await two_with_one_task(path)
-    async with await TidyLedger.open(path) as ledger:
-        run = await loaded(ledger, json_orders(3, 3))
-        await bring(run, OrderState.CREATED)
-    change(path, "UPDATE results SET ids = replace(replace(ids, 'task-3', 'task-1'), 'task-2', 'task-1')")
+    runs = await some_with_one_task(path, 3)
     async with await Ledger.open(path) as ledger:
-        states = [row.state for info in await ledger.runs() for row in [each async for each in ledger.rows(info.id)]]
-    assert states.count(OrderState.CREATED) == 1
+        states = [row.state for run in runs async for row in ledger.rows(run)]
+    assert states == [OrderState.CREATED, OrderState.IN_DOUBT, OrderState.IN_DOUBT]
     assert check(path).to_look_at == ()
+
+
+@pytest.mark.parametrize("seconds", [1, -60])
+async def test_the_times_decide_which_order_keeps_the_task(path: Path, seconds: int) -> None:
+    """Where they differ by no more than two clocks may, both orders are in doubt; else the later one, of any run."""
+    runs = await some_with_one_task(path, 2, seconds)
+    async with await Ledger.open(path) as ledger:
+        rows = [row for run in runs for row in [each async for each in ledger.rows(run)]]
+    errors = [
+        f"its task task-10 is recorded for order {key} of run {run}, too"
+        for key, run in zip(("TRK-20", "TRK-10"), reversed(runs), strict=True)
+    ]
+    doubtful: list[tuple[OrderState, str | None, str | None]] = [(OrderState.IN_DOUBT, None, error) for error in errors]
+    if seconds < 0:
+        doubtful[1] = (OrderState.CREATED, "task-10", None)
+    assert [(row.state, row.task_id, row.error) for row in rows] == doubtful
+    assert check(path).to_look_at == ()
+
+
+async def test_a_chunk_that_was_recorded_in_parts_may_have_been_the_first(path: Path) -> None:
+    """The time of its last claim does not tell when its task was recorded: both orders are in doubt."""
+    ahead = timedelta(0)
+    async with await Ledger.open(path, clock=lambda: utc_now() + ahead) as ledger:
+        parts = await loaded(ledger, json_orders(1, 2))
+        one, two = await parts.claim([row.id async for row in parts.rows()])
+        await parts.record([OrderOutcome(one, OrderState.CREATED, "task-1")])
+        other = await loaded(ledger, json_orders(10, 10))
+        await bring(other, OrderState.CREATED)
+        ahead = timedelta(seconds=60)
+        await parts.renew_claim([two])
+        await parts.record([OrderOutcome(two, OrderState.CREATED, "task-2")])
+        for run in (parts, other):
+            await run.close()
+    give(path, "task-1", "task-10")
+    async with await Ledger.open(path) as ledger:
+        states = [row.state for run in (parts, other) for row in [each async for each in ledger.rows(run.id)]]
+    assert states == [OrderState.IN_DOUBT, OrderState.CREATED, OrderState.IN_DOUBT]
 
 
 @pytest.mark.parametrize("state", [OrderState.DRAFTED, OrderState.BROADCASTING])
@@ -266,7 +325,9 @@ async def test_what_a_living_process_sends_is_left_to_it(path: Path, state: Orde
 async def test_each_way_to_settle_it(tmp_path: Path, by: str) -> None:
     """The commands that the program names end it; the order is live once, or gone, and the other one is untouched."""
     async with place(tmp_path) as here:
-        first, second = await here.push([order("T-1")]), await here.push([order("T-2")])
+        first = await here.push([order("T-1")])
+        here.clock.ahead += timedelta(minutes=1)
+        second = await here.push([order("T-2")])
         kept, lost = (await here.tasks(first))["T-1"], (await here.tasks(second))["T-2"]
         await here.ledger.close()
         give(tmp_path / "ledger.db", kept, lost)

@@ -14,7 +14,7 @@ from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import IllegalTransition, NoSuchRun, StillOpen, TaskTaken, open_words
 from gotsurge_async.ledger.sql.chunks import PLACES, Chunk, by_chunk, clean, each_page, load, number_of, save_all
 from gotsurge_async.ledger.sql.pages import recorded, refuse_cancelling
-from gotsurge_async.ledger.sql.runs import Held, describe_order, fence
+from gotsurge_async.ledger.sql.runs import FRESH, Held, describe_order, fence
 from gotsurge_async.ledger.states import (
     CLAIMED,
     DOUBTFUL,
@@ -239,8 +239,8 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
         for number, at in places.items():
             outcomes = {place: by_id[number_of(number, place)] for place in at}
             _record(db, results, chunks[number], outcomes, answered, doubtful)
-        if answered and not run.tasks.has_read(run.environment):
-            run.tasks.read(db, run.environment, results.now)
+        if answered and not run.tasks.has_read(run.environment, results.now):
+            run.tasks.read(db, run.environment, results.now, overlap=FRESH)
         # To look a task up the database reads all of them: of answers only tasks that are known here are looked up.
         known = [(task_id, order) for task_id, order in answered if run.tasks.has(run.environment, task_id)]
         _refuse_taken(db, run.environment, known, answered=True)
@@ -281,7 +281,7 @@ def _take(
     if (
         [*taken.ids] != chunk.numbers
         or len(ids) != len(tasks)
-        or not (run.tasks.has_read(run.environment) and run.tasks.are_new(run.environment, ids))
+        or not (run.tasks.has_read(run.environment, results.now) and run.tasks.are_new(run.environment, ids))
         or not named.keys().isdisjoint(ids)
         or not chunk.take(tasks, _TAKEN_FROM.get(taken.state, ""), target)
     ):

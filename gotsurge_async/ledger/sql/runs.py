@@ -46,6 +46,8 @@ _CHUNKS = 2_000
 """The number of chunks whose tasks are read at a time."""
 _OVERLAP = 10 * 60 * 1_000_000
 """Microseconds before the last reading that are read again: the clocks of other writers may differ."""
+FRESH = 60 * 1_000_000
+"""Microseconds for which a reading counts; to read more often would cost more than what is recorded."""
 
 
 def _no_numbers() -> "list[array[int]]":
@@ -57,7 +59,7 @@ class RecordedTasks:
 
     Every answer is compared with them: it may come from a cache, and name another order's task. An index in the
     database would cost a page of the disk for every order that is sent, since task ids come in no order; here a task
-    takes eight bytes. What another process records at the same moment is missing here: see upkeep/integrity.py.
+    takes eight bytes. What another process has recorded within a minute is missing here: see upkeep/integrity.py.
     """
 
     def __init__(self) -> None:
@@ -65,9 +67,9 @@ class RecordedTasks:
         self._read_at: dict[str, int] = {}
         self._lock = Lock()
 
-    def read(self, db: Database, environment: str, now: int) -> None:
+    def read(self, db: Database, environment: str, now: int, *, overlap: int = _OVERLAP) -> None:
         """Read the tasks of an environment: all of them the first time, then those that have changed since."""
-        since = self._read_at.get(environment, _OVERLAP) - _OVERLAP
+        since = min(now, self._read_at.get(environment, 0)) - overlap
         new = _no_numbers()
         last = db.rows("last_chunk")[0][1] or 0
         for first in range(1, last + 1, _CHUNKS):
@@ -80,13 +82,14 @@ class RecordedTasks:
         with self._lock:
             known = self._of[environment]
             for bucket, numbers in enumerate(new):
-                if numbers:
-                    known[bucket] = array("q", sorted({*known[bucket], *numbers}))
+                if fresh := {*numbers}.difference(known[bucket]):
+                    known[bucket] = array("q", sorted({*known[bucket], *fresh}))
             self._read_at[environment] = now
 
-    def has_read(self, environment: str) -> bool:
-        """Whether the tasks of an environment were read."""
-        return environment in self._read_at
+    def has_read(self, environment: str, now: int) -> bool:
+        """Whether the tasks of an environment were read, not long before ``now``."""
+        read_at = self._read_at.get(environment)
+        return read_at is not None and abs(now - read_at) < FRESH
 
     def has(self, environment: str, task_id: str) -> bool:
         """Whether a task of an environment that was read is recorded; very rarely True for one that is not."""

@@ -1,7 +1,7 @@
 """Checks whether the contents of a ledger are valid, when it is opened and for ``ledger check``.
 
 A file lives for years, on disks that flip bits. A database finds broken pages, but not a state that does not exist, or
-a text that is not JSON. A task that two orders have is not damage: the later order is put in doubt.
+a text that is not JSON. A task that two orders have is not damage: the later order, or both, are put in doubt.
 """
 
 import sqlite3
@@ -20,6 +20,7 @@ from gotsurge_async.database.errors import NO_RIGHT
 from gotsurge_async.ledger.errors import RESCUE, Flaw, LedgerError, LedgerUnusable, unsound
 from gotsurge_async.ledger.locks import RunLocks
 from gotsurge_async.ledger.sql.chunks import PAGE, PLACES, Chunk, chunks_of, load
+from gotsurge_async.ledger.sql.pages import recorded
 from gotsurge_async.ledger.sql.runs import MANY, by_number, describe_order, info_of
 from gotsurge_async.ledger.sql.schema import ARCHIVE_OF, TEXT
 from gotsurge_async.ledger.states import (
@@ -28,6 +29,7 @@ from gotsurge_async.ledger.states import (
     LIVE,
     OWNED_ELSEWHERE,
     WAITING,
+    Mode,
     OrderState,
     RunInfo,
     RunState,
@@ -372,10 +374,12 @@ def to_blame(db: Database, error: BaseException, known: LedgerError | None, path
 # --- two orders with one task -----------------------------------------------------------------------------------------
 
 # An answer gave both the same id, in processes that did not see each other. One of the two has a task that is not its
-# own: that is not damage. The later one is put in doubt without the task, when the ledger is opened for writing: from
-# then on it is settled like any order in doubt.
+# own: that is not damage. The later one, or both, are put in doubt without the task, when the ledger is opened for
+# writing: from then on they are settled like any order in doubt.
 
 _LIVE_LETTERS = "".join(LETTERS[state] for state in LIVE)
+_CLOCKS = 10 * 1_000_000
+"""Microseconds: more than the clocks of machines that share a ledger differ."""
 _IN_HAND = CLAIMED | WAITING
 """States of orders that a living process which has the run may be about to broadcast."""
 
@@ -395,21 +399,52 @@ def describe_shared(db: Database) -> list[str]:
 
 
 def settle_shared(db: Database, locks: RunLocks, now: int) -> None:
-    """Put the later of two live orders with one task in doubt, without the task; in the caller's transaction.
+    """Put live orders with one task in doubt, without the task; in the caller's transaction.
 
-    An order that a living process may be sending is settled at a later opening. Raises Moved as `Chunk.save`.
+    The order that certainly recorded the task first keeps it. Where that is unknown, no order keeps it.
+
+    Orders that a living process may be sending are settled at a later opening. Raises Moved as `Chunk.save`.
     """
-    settled = True
-    while settled:  # of three orders with one task two are settled, one after the other
-        settled = False
-        for task_id, first, last in find_shared(db):
-            number, place = divmod(last, PLACES)
-            chunk = load(db, [number])[number]
-            (run,) = by_number(db, [chunk.run]).values()
-            if chunk.state(place) in _IN_HAND and locks.is_held(db, run.id):
-                continue
+    for task_id, some, _ in find_shared(db):
+        (run,) = by_number(db, [load(db, [some // PLACES])[some // PLACES].run]).values()
+        orders = recorded(db, run.environment, [task_id])[task_id]
+        chunks = load(db, [order // PLACES for order in orders])
+        runs = by_number(db, {chunk.run for chunk in chunks.values()})
+        first = _recorded_first(db, orders, chunks, runs)
+        wrong = [order for order in orders if order != first]
+        if any(
+            chunks[order // PLACES].state(order % PLACES) in _IN_HAND
+            and locks.is_held(db, runs[chunks[order // PLACES].run].id)
+            for order in wrong
+        ):
+            continue
+        for order in wrong:
+            chunk, place = chunks[order // PLACES], order % PLACES
+            other = next(each for each in orders if each != order)
             chunk.forget_task(db, place)
             chunk.states[place] = LETTERS[OrderState.IN_DOUBT]
-            chunk.note(place, error=f"its task {task_id} is recorded for {describe_order(db, first)}, too")
-            chunk.save(db, now)
-            settled = True
+            chunk.note(place, error=f"its task {task_id} is recorded for {describe_order(db, other)}, too")
+        for number in {order // PLACES for order in wrong}:
+            chunks[number].save(db, now)
+
+
+def _recorded_first(
+    db: Database, orders: Sequence[int], chunks: Mapping[int, Chunk], runs: Mapping[int, RunInfo]
+) -> int | None:
+    """The order with a shared task that had recorded it before each other one was sent; None if that is unknown."""
+
+    def is_later(order: int, moment: int) -> bool:
+        chunk = chunks[order // PLACES]
+        return (
+            runs[chunk.run].mode is Mode.DIRECT
+            # Then the last claim sent all its orders, and one write recorded them after that.
+            and {*chunk.states} == {LETTERS[OrderState.CREATED]}
+            and len(db.rows("results_of_chunk", chunk=chunk.id)) == 1
+            and (chunk.claimed_at or 0) > moment + _CLOCKS
+        )
+
+    for order in orders:
+        recorded_by = chunks[order // PLACES].updated_at
+        if all(is_later(other, recorded_by) for other in orders if other != order):
+            return order
+    return None

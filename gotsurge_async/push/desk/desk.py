@@ -26,7 +26,7 @@ from gotsurge_async.codec.given import OrderLike, check_limit
 from gotsurge_async.config import check_timeout, is_count
 from gotsurge_async.database import Place
 from gotsurge_async.errors import ClientClosed, GotSurgeError, NotSent, UsageError, WrongLoop
-from gotsurge_async.ledger import Ledger, LedgerError, Mode, Recorded, Submitted
+from gotsurge_async.ledger import Ledger, LedgerError, Mode, Submitted
 from gotsurge_async.models.tasks import Order
 from gotsurge_async.money import Money
 from gotsurge_async.push.changes import differing
@@ -207,8 +207,9 @@ class Desk:
         Args:
             order: an `Order`, or a dict of its fields as the API writes them.
             key: identifies the order, its tracking id unless given.
-            timeout: seconds after which this caller stops waiting. Then the order is `Unprocessed` if the desk had not
-                begun it, and no other caller waits for it; else it is `InDoubt`, and the desk finishes it.
+            timeout: seconds after which this caller stops waiting. If the desk has begun the order, or another caller
+                waits for it, it is `InDoubt` then, and the desk finishes it. Else it has the outcome of an earlier
+                call, or is `Unprocessed` if there is none, or `InDoubt` if the ledger cannot be read in a second.
 
         Raises:
             InvalidData: the order is faulty, or has no key; every fault with its path. Nothing of it is remembered.
@@ -309,9 +310,13 @@ class Desk:
                 return attrs.evolve(outcome, order=made)
             # The other order did not get the key, so this one is tried.
         self._refuse_closed()
+        entry = Entry(made, key, payload, plain, self._forget, submitted)
         if limited and len(self._waiting) >= self._most_waiting:
-            return replayed(Entry(made, key, payload, plain, self._forget), await self._known_or_refused(key))
-        entry = self._entries[key] = Entry(made, key, payload, plain, self._forget, submitted)
+            if (known := await self._runs.known(key)) is not None:
+                return replayed(entry, known)
+            why = f"{self._most_waiting} orders wait to be sent: try again later"
+            raise NotSent(why, "E906", operation=OPERATION)
+        self._entries[key] = entry
         self._wait(entry)
         return await self._result(entry, ends, retries=submitted is not None)
 
@@ -361,12 +366,6 @@ class Desk:
         if not self._looking or self._closing is not None:
             raise ClientClosed("use a desk inside its `async with`: this one is not open yet, or already closed")
 
-    async def _known_or_refused(self, key: str) -> Recorded:
-        """Return the order that has a key, or refuse a new order, because too many wait."""
-        if (known := await self._runs.known(key)) is not None:
-            return known
-        raise NotSent(f"{self._most_waiting} orders wait to be sent: try again later", "E906", operation=OPERATION)
-
     def _forget(self, entry: Entry) -> None:
         del self._entries[entry.key]
 
@@ -382,13 +381,13 @@ class Desk:
                 events = [asyncio.ensure_future(each) for each in (entry.known(), late)]
                 await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
             if entry.result is None:
-                self._leave(entry, "the desk did not answer in time")
-            if entry.result is None:
+                why = "the desk did not answer in time"
+                if self._withdraw(entry):
+                    return await entry.not_begun(self._runs.known, why)
                 entry.promised = True
-                return InDoubt(order=entry.order, error=entry.what_is_known("the desk did not answer in time"))
+                return InDoubt(order=entry.order, error=entry.what_is_known(why))
         except asyncio.CancelledError as cancelled:
-            self._leave(entry, "the caller was cancelled")
-            entry.promised = True
+            entry.promised = not self._withdraw(entry)
             raise cancelled from entry.what_is_known("the caller was cancelled")
         finally:
             entry.waiters, entry.retriers = entry.waiters - 1, entry.retriers - retries
@@ -398,12 +397,11 @@ class Desk:
             raise copy(entry.result)  # one that all callers share would gather the tracebacks of all
         return entry.result
 
-    def _leave(self, entry: Entry, why: str) -> None:
-        """Let a caller leave; the last caller withdraws the order if it was not begun."""
-        if not (entry.begun or entry.tried or entry.promised or entry.result) and entry.waiters == 1:
-            with suppress(ValueError):  # it is taken out to be sent, and the ledger does not have it yet
-                self._waiting.remove(entry)
-            entry.end_unprocessed(NotSent(f"{why}; this call did not send the order", "E906", operation=OPERATION))
+    def _withdraw(self, entry: Entry) -> bool:
+        """Withdraw an order that was not begun when its last caller leaves; returns whether it did."""
+        if (withdrawn := entry.withdraw()) and entry in self._waiting:  # else it is taken out to be sent
+            self._waiting.remove(entry)
+        return withdrawn
 
     # --- what waits -------------------------------------------------------------------------------------------------
 
@@ -460,13 +458,15 @@ class Desk:
                 await asyncio.wait([*self._tasks, late], return_when=asyncio.FIRST_COMPLETED)
             late.cancel()
             self._runs.stop()
-            while self._waiting:
-                why = "the desk was closed before it sent the order"
-                self._waiting.popleft().end_unprocessed(NotSent(why, "E906", operation=OPERATION))
+            self._waiting.clear()
             for task in [*self._tasks, *self._looking[:1]]:
                 task.cancel()
             self._stopped.set()
             await asyncio.gather(*self._tasks, *self._looking, return_exceptions=True)
+            left = [entry for entry in self._entries.values() if not (entry.begun or entry.tried)]
+            asking = (entry.not_begun(self._runs.known, "the desk was closed") for entry in left)
+            for entry, outcome in zip(left, await asyncio.gather(*asking), strict=True):
+                entry.end(outcome)
             await self._runs.close()
             await asyncio.gather(*self._tasks, return_exceptions=True)  # which close a ledger that failed
             self._end_in_doubt()  # those of tasks that were cancelled before they began

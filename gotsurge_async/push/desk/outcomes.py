@@ -1,7 +1,7 @@
 """An order that callers of a desk wait for, and its outcome."""
 
 import asyncio
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Awaitable, Container, Mapping, Sequence
 from copy import copy
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,6 +28,7 @@ from gotsurge_async.ledger import (
     UNDO,
     WAITING,
     WITH_DRAFT,
+    LedgerError,
     Mode,
     OrderRow,
     OrderState,
@@ -51,6 +52,8 @@ _IN_HAND = CLAIMED | WAITING
 DESK = "desk"
 """The source of a desk's runs, and the option by which they are recognized."""
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
+READING = 1.0
+"""Seconds that the ledger has to return what it knows of an order that is not sent."""
 LONGEST_KEY = 1000
 """The most bytes of a key: more do not fit into an index of PostgreSQL."""
 
@@ -174,6 +177,7 @@ class Entry:
         failed: whether the ledger failed when the order was written.
         tried: whether the failure was in a commit, so that the order may be in the ledger.
         promised: whether a caller left with the answer that it may still be sent: then it is not withdrawn.
+        withdrawn: whether it was not begun, and is not sent any more.
         waiters: the number of those who wait for its result.
         retriers: the number of waiters that ask again later, and so need not wait for another process.
         ended: called once, when its result is set.
@@ -190,6 +194,7 @@ class Entry:
     failed: bool = False
     tried: bool = False
     promised: bool = False
+    withdrawn: bool = False
     waiters: int = 0
     retriers: int = 0
     result: Outcome | GotSurgeError | None = None
@@ -242,11 +247,41 @@ class Entry:
             error = NotSent(f"no driver sees this order, because a call failed: {error}", "E906", operation=OPERATION)
         self.end(Unprocessed(order=self.order, error=error))
 
+    def withdraw(self) -> bool:
+        """Withdraw the order if it was not begun, and its last caller leaves; returns whether it is withdrawn now."""
+        if self.begun or self.tried or self.promised or self.result or self.waiters > 1:
+            return False
+        self.withdrawn = True
+        self.end_in_doubt("its callers have left")  # no caller gets that
+        return True
+
+    async def not_begun(self, known: "Callable[[str], Awaitable[Recorded | None]]", why: str) -> Outcome:
+        """The outcome of an order that was not begun, and that is not sent any more.
+
+        Args:
+            known: reads the order that has a key: an earlier call may have sent it.
+        """
+        self.withdrawn = True
+        try:
+            async with asyncio.timeout(READING):
+                recorded = await known(self.key)
+        except (LedgerError, TimeoutError):
+            return InDoubt(order=self.order, error=self.what_is_known(why))
+        if recorded is not None:
+            return replayed(self, recorded)
+        error = NotSent(f"{why}; this call did not send the order", "E906", operation=OPERATION)
+        return Unprocessed(order=self.order, error=error)
+
     def what_is_known(self, why: str) -> NotSent | OutcomeUnknown:
         """The error for a caller that leaves now: what is certain about the order, and why the caller leaves."""
         if not isinstance(self.result, Created | InDoubt | None):
             return NotSent(f"{why}; the order was not sent", "E906", operation=OPERATION)
         text = f"{why}; the desk may still send the order: to learn the outcome, repeat the call with the same key"
+        if self.withdrawn:
+            text = (
+                f"{why}; this call did not send the order, but an earlier one may have: to learn the outcome, repeat "
+                "the call with the same key"
+            )
         return OutcomeUnknown(text, "E907", operation=OPERATION, body=self.payload)
 
 

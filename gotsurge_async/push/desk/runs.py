@@ -132,10 +132,8 @@ class DeskRuns:
                 entry.end_in_doubt(f"the order may have been sent: {error!r}")
         except BaseException:
             for entry in entries:
-                if may_be_there or entry.tried:
+                if may_be_there or entry.tried:  # else `Desk.close` reads what the ledger knows of it
                     entry.end_in_doubt("the desk was closed before the order's outcome was known")
-                else:
-                    entry.end_unprocessed(NotSent("the desk was closed", "E906", operation=OPERATION))
             raise
 
     async def _send(self, current: DeskRun, entries: Sequence[Entry]) -> None:

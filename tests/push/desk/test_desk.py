@@ -13,11 +13,9 @@ from gotsurge_async import (
     InDoubt,
     InvalidData,
     Money,
-    OutcomeUnknown,
     Refused,
     Unprocessed,
     UsageError,
-    what_is_known,
 )
 from gotsurge_async.bulk import Changed, Desk, Ledger, OrderState, Push
 from gotsurge_async.errors import NotSent
@@ -275,92 +273,6 @@ async def test_a_time_that_is_none_is_an_error(tmp_path: Path, timeout: Any) -> 
         with pytest.raises(UsageError):
             await desk.create(order(), timeout=timeout)
     assert service.creates == []
-
-
-# --- callers that leave -----------------------------------------------------------------------------------------------
-
-
-async def given_up(asking: "asyncio.Task[Any]", how: str, clock: ManualClock) -> BaseException | None:
-    """What a caller hears who is cancelled, or whose five seconds are over."""
-    if how == "cancelled":
-        asking.cancel()
-        with pytest.raises(asyncio.CancelledError) as cancelled:
-            await asking
-        return what_is_known(cancelled.value)
-    await clock.advance(5)
-    outcome = await asking
-    assert isinstance(outcome, InDoubt | Unprocessed)
-    return outcome.error
-
-
-@pytest.mark.parametrize("how", ["cancelled", "out of time"])
-async def test_a_caller_that_gives_up_leaves_the_order_to_the_desk(tmp_path: Path, how: str) -> None:
-    """It hears that the order may be sent, and the desk goes on: no other caller, nor the next one, loses its task."""
-    service, clock = Gate(), ManualClock()
-    async with desk_of(tmp_path, service, clock=clock) as desk:
-        asking, other = (asyncio.create_task(desk.create(order(), timeout=each)) for each in (5, None))
-        await service.came.wait()
-        known = await given_up(asking, how, clock)
-        assert isinstance(known, OutcomeUnknown)
-        assert how == "cancelled" or "the desk may still send the order" in str(known)
-        service.open.set()
-        assert [type(await each) for each in (other, desk.create(order()))] == [Created] * 2
-    assert service.creates == [["T-1"]]
-
-
-@pytest.mark.parametrize("how", ["cancelled", "out of time"])
-async def test_a_caller_that_gives_up_takes_along_what_was_not_begun(tmp_path: Path, how: str) -> None:
-    """It hears that nothing was sent, and nothing is."""
-    service, clock = Gate(), ManualClock()
-    async with desk_of(tmp_path, service, clock=clock) as desk:
-        first = asyncio.create_task(desk.create(order("T-1")))
-        await service.came.wait()
-        second = asyncio.create_task(desk.create(order("T-2"), timeout=5))
-        await asyncio.sleep(0)
-        assert isinstance(await given_up(second, how, clock), NotSent)
-        service.open.set()
-        await first
-    assert service.creates == [["T-1"]]
-
-
-@pytest.mark.parametrize("turns", range(0, 60, 3))
-async def test_a_caller_may_be_cancelled_at_any_moment(tmp_path: Path, turns: int) -> None:
-    """What is known of it then is true, and the next caller gets the one task of it."""
-    service = Service()
-    async with desk_of(tmp_path, service) as desk:
-        asking = asyncio.create_task(desk.create(order()))
-        for _ in range(turns):
-            await asyncio.sleep(0.0005 if turns % 2 else 0)
-        asking.cancel()
-        await asyncio.wait([asking])
-        if asking.cancelled():
-            try:
-                await asking
-            except asyncio.CancelledError as error:
-                known = what_is_known(error)
-            assert turns == 0 or isinstance(known, NotSent | OutcomeUnknown)
-            if isinstance(known, NotSent):
-                assert service.creates == []
-        again = await desk.create(order())
-        assert isinstance(again, Created)
-    assert service.creates == [["T-1"]]
-
-
-async def test_a_caller_that_is_cancelled_when_its_outcome_comes_knows_that_it_may_be_there(tmp_path: Path) -> None:
-    """The outcome is set, and its caller did not run yet: what is known of the cancellation says so."""
-    service = Service()
-    async with desk_of(tmp_path, service) as desk:
-        second = asyncio.create_task(desk.create(order("T-2")))
-
-        async def first() -> None:
-            await desk.create(order("T-1"))
-            second.cancel()
-
-        await first()
-        with pytest.raises(asyncio.CancelledError) as cancelled:
-            await second
-        assert isinstance(what_is_known(cancelled.value), OutcomeUnknown)
-    assert sorted(service.sent) == ["T-1", "T-2"]
 
 
 async def test_each_of_several_contents_of_a_known_key_gets_its_own_answer(tmp_path: Path) -> None:

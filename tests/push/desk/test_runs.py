@@ -42,22 +42,6 @@ async def test_a_time_of_closing_that_is_none_closes_nothing(tmp_path: Path, tim
         await desk.close(None)
 
 
-async def test_closing_while_the_mode_is_chosen_sends_nothing(tmp_path: Path) -> None:
-    """The order is in no ledger, so it is not in doubt."""
-    asked = asyncio.Event()
-
-    async def respond(_: Request) -> Response:
-        asked.set()
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async with desk_of(tmp_path, respond, mode=None) as desk:
-        asking = asyncio.create_task(desk.create(order()))
-        await asked.wait()
-        await desk.close(0)
-        assert isinstance(await asking, Unprocessed)
-
-
 async def test_a_desk_is_entered_first(tmp_path: Path) -> None:
     """Without `async with` nothing would take up what an earlier process left."""
     async with client(Service()) as gs:
