@@ -22,6 +22,7 @@ from gotsurge_async.ledger.sql import joining, marks, pages, runs
 from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, accepted_at, first_pushed
 from gotsurge_async.ledger.sql.chunks import LAST, PLACES, each_page, load
 from gotsurge_async.ledger.sql.joining import Recorded
+from gotsurge_async.ledger.sql.recorded import recorded as recorded_tasks
 from gotsurge_async.ledger.sql.store import Store, reads
 from gotsurge_async.ledger.states import (
     LETTERS,
@@ -250,14 +251,14 @@ class Ledger(Store):
 
         The query reads all orders: pass many tasks at once.
         """
-        orders = await self.read(pages.recorded, environment, task_ids)
+        orders = await self.read(recorded_tasks, environment, task_ids)
         return {task_id: some[0] for task_id, some in orders.items()}
 
     @reads
     def owners(self, db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, int]:
         """As `recorded`, with the drafts that are noted as unused: 0 stands for their order."""
         unused = db.rows("known_unused", ids=db.listed(task_ids)) if task_ids else ()
-        recorded = pages.recorded(db, environment, task_ids)
+        recorded = recorded_tasks(db, environment, task_ids)
         return {task_id: 0 for (task_id,) in unused} | {task_id: some[0] for task_id, some in recorded.items()}
 
     @reads
@@ -266,7 +267,7 @@ class Ledger(Store):
 
         The query reads all orders.
         """
-        for number in pages.recorded(db, environment, [task_id]).get(task_id, ()):
+        for number in recorded_tasks(db, environment, [task_id]).get(task_id, ()):
             chunk, place = load(db, [number // PLACES], bodies=True)[number // PLACES], number % PLACES
             if chunk.metas and chunk.state(place) in LIVE:
                 return runs.by_number(db, [chunk.run])[chunk.run].id, chunk.metas[place].key
@@ -276,7 +277,7 @@ class Ledger(Store):
     def draft_or_archived(self, db: Database, environment: str, task_id: str) -> RunInfo | None:
         """The run of an unused draft, or of an archived order that has its key; the query reads all orders."""
         numbers = [number for (number,) in db.rows("runs_of_unused", ids=db.listed([task_id]))]
-        for number in pages.recorded(db, environment, [task_id]).get(task_id, ()):
+        for number in recorded_tasks(db, environment, [task_id]).get(task_id, ()):
             chunk, place = load(db, [number // PLACES], bodies=True)[number // PLACES], number % PLACES
             if chunk.state(place) in ({OrderState.REFUSED} if chunk.metas else LIVE):
                 numbers.append(chunk.run)

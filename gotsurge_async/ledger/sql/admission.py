@@ -19,7 +19,8 @@ from gotsurge_async.ledger.sql import runs
 from gotsurge_async.ledger.sql.chunks import Chunk, body_row, chunks_of, each_page, load, number_of
 from gotsurge_async.ledger.sql.drafts import drafts_left
 from gotsurge_async.ledger.sql.marks import CRASHED
-from gotsurge_async.ledger.sql.pages import Owner, recorded, take_key
+from gotsurge_async.ledger.sql.pages import Owner, take_key
+from gotsurge_async.ledger.sql.recorded import recorded
 from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.states import (
     CLAIMED,

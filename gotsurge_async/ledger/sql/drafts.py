@@ -7,7 +7,8 @@ import msgspec
 
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.sql.chunks import PLACES, Chunk, by_chunk, chunks_of, load
-from gotsurge_async.ledger.sql.pages import owners_of_keys, recorded
+from gotsurge_async.ledger.sql.pages import owners_of_keys
+from gotsurge_async.ledger.sql.recorded import recorded
 from gotsurge_async.ledger.sql.runs import Held, by_number, is_ours
 from gotsurge_async.ledger.states import FREE, LIVE, Mode, OrderState, RunInfo
 

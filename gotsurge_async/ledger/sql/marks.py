@@ -13,8 +13,9 @@ from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import IllegalTransition, NoSuchRun, StillOpen, TaskTaken, open_words
 from gotsurge_async.ledger.sql.chunks import PLACES, Chunk, by_chunk, clean, each_page, load, number_of, save_all
-from gotsurge_async.ledger.sql.pages import recorded, refuse_cancelling
-from gotsurge_async.ledger.sql.runs import FRESH, Held, describe_order, fence
+from gotsurge_async.ledger.sql.pages import refuse_cancelling
+from gotsurge_async.ledger.sql.recorded import FRESH, recorded
+from gotsurge_async.ledger.sql.runs import Held, describe_order, fence
 from gotsurge_async.ledger.states import (
     CLAIMED,
     DOUBTFUL,

@@ -18,6 +18,7 @@ from gotsurge_async.ledger.sql import drafts as drafts_of
 from gotsurge_async.ledger.sql import marks, pages, runs
 from gotsurge_async.ledger.sql.chunks import PAGE, PLACES, clean, each_page, load, number_of
 from gotsurge_async.ledger.sql.pages import Rival, locked, owners_of, owners_of_keys, take_key
+from gotsurge_async.ledger.sql.recorded import recorded as recorded_tasks
 from gotsurge_async.ledger.sql.store import Store, reads, writes
 from gotsurge_async.ledger.states import (
     LETTERS,
@@ -297,7 +298,7 @@ class Notes(HeldRun):
     @reads
     def recorded(self, db: Database, task_ids: Sequence[str]) -> frozenset[str]:
         """Those of some tasks that are recorded for an order, in any run. The query reads all orders."""
-        return frozenset(pages.recorded(db, self._held.environment, task_ids))
+        return frozenset(recorded_tasks(db, self._held.environment, task_ids))
 
     @writes
     def unused_cancelled(self, db: Database, now: int, task_ids: Sequence[str]) -> None:

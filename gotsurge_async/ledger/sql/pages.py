@@ -365,21 +365,6 @@ def standing_of(state: OrderState, owner: Owner | None, payload: bytes) -> Order
     return OrderState.IN_DOUBT if owner.state in DOUBTFUL else OrderState.SUPERSEDED
 
 
-def recorded(db: Database, environment: str, task_ids: Sequence[str], *, every: bool = False) -> dict[str, list[int]]:
-    """The orders of tasks: the live ones, else those that no run has since; with ``every`` also superseded ones."""
-    rows = db.rows("recorded", environment=environment, ids=db.listed(task_ids)) if task_ids else []
-    chunks = load(db, {row[0] for row in rows})
-    orders: dict[str, list[int]] = {}
-    live: dict[str, list[int]] = {}
-    for number, place, task_id in rows:
-        state = chunks[number].state(place)
-        if state not in OWNED_ELSEWHERE or (every and state is OrderState.SUPERSEDED):
-            orders.setdefault(task_id, []).append(number_of(number, place))
-        if state in LIVE:
-            live.setdefault(task_id, []).append(number_of(number, place))
-    return orders | live
-
-
 def refuse_cancelling(db: Database, made: Sequence[str], read: Sequence[str], now: int) -> None:
     """Raise TaskCancelling if a cancel of a task that an answer named has begun, or of one that was read may act.
 

@@ -1,11 +1,8 @@
 """The rows of runs: their data, holder, epoch and state."""
 
-from array import array
-from bisect import bisect_left, insort
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from threading import Lock
 from types import GenericAlias
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,7 +14,8 @@ from gotsurge_async.clock import from_microseconds, to_microseconds
 from gotsurge_async.config import SETTLE
 from gotsurge_async.database import Database, Kind, Row
 from gotsurge_async.ledger.errors import LedgerError, NoSuchRun, OtherServer, RunHeld, RunLost, damaged
-from gotsurge_async.ledger.sql.chunks import LAST, PLACES, Chunk, load, task_ids_of
+from gotsurge_async.ledger.sql.chunks import LAST, PLACES, Chunk, load
+from gotsurge_async.ledger.sql.recorded import RecordedTasks
 from gotsurge_async.ledger.states import (
     CLAIMED,
     LETTERS,
@@ -40,78 +38,6 @@ MANY = 1_000_000_000
 
 API_BASE = "api_base"
 """The option of a run that holds its API base. Runs of older versions and of temporary simulators have none."""
-
-_BUCKETS = 1024
-_CHUNKS = 2_000
-"""The number of chunks whose tasks are read at a time."""
-_OVERLAP = 10 * 60 * 1_000_000
-"""Microseconds before the last reading that are read again: the clocks of other writers may differ."""
-FRESH = 60 * 1_000_000
-"""Microseconds for which a reading counts; to read more often would cost more than what is recorded."""
-
-
-def _no_numbers() -> "list[array[int]]":
-    return [array("q") for _ in range(_BUCKETS)]
-
-
-class RecordedTasks:
-    """The hashes of all task ids that a ledger has recorded, by environment. Any thread may use it.
-
-    Every answer is compared with them: it may come from a cache, and name another order's task. An index in the
-    database would cost a page of the disk for every order that is sent, since task ids come in no order; here a task
-    takes eight bytes. What another process has recorded within a minute is missing here: see upkeep/integrity.py.
-    """
-
-    def __init__(self) -> None:
-        self._of: dict[str, list[array[int]]] = defaultdict(_no_numbers)
-        self._read_at: dict[str, int] = {}
-        self._lock = Lock()
-
-    def read(self, db: Database, environment: str, now: int, *, overlap: int = _OVERLAP) -> None:
-        """Read the tasks of an environment: all of them the first time, then those that have changed since."""
-        since = min(now, self._read_at.get(environment, 0)) - overlap
-        new = _no_numbers()
-        last = db.rows("last_chunk")[0][1] or 0
-        for first in range(1, last + 1, _CHUNKS):
-            rows = db.rows("task_ids", environment=environment, since=since, first=first, last=first + _CHUNKS - 1)
-            for chunk, ids in rows:
-                for task_id in task_ids_of(chunk, None, ids):
-                    if task_id is not None:
-                        number = hash(task_id)
-                        new[number % _BUCKETS].append(number)
-        with self._lock:
-            known = self._of[environment]
-            for bucket, numbers in enumerate(new):
-                if fresh := {*numbers}.difference(known[bucket]):
-                    known[bucket] = array("q", sorted({*known[bucket], *fresh}))
-            self._read_at[environment] = now
-
-    def has_read(self, environment: str, now: int) -> bool:
-        """Whether the tasks of an environment were read, not long before ``now``."""
-        read_at = self._read_at.get(environment)
-        return read_at is not None and abs(now - read_at) < FRESH
-
-    def has(self, environment: str, task_id: str) -> bool:
-        """Whether a task of an environment that was read is recorded; very rarely True for one that is not."""
-        return not self.are_new(environment, (task_id,))
-
-    def are_new(self, environment: str, task_ids: Iterable[str]) -> bool:
-        """Whether none of some tasks of an environment that was read is recorded; very rarely False if none is."""
-        with self._lock:
-            known = self._of[environment]
-            for number in map(hash, task_ids):
-                numbers = known[number % _BUCKETS]
-                place = bisect_left(numbers, number)
-                if place < len(numbers) and numbers[place] == number:
-                    return False
-        return True
-
-    def keep(self, environment: str, task_ids: Iterable[str]) -> None:
-        """Add tasks that this process has recorded."""
-        with self._lock:
-            known = self._of[environment]
-            for number in map(hash, task_ids):
-                insort(known[number % _BUCKETS], number)
 
 
 class Held(Struct, frozen=True, eq=False):

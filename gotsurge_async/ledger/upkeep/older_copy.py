@@ -17,7 +17,7 @@ from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, accepted_at
 from gotsurge_async.ledger.sql.admission import LOST as LOST
 from gotsurge_async.ledger.sql.chunks import Chunk, each_page, load
 from gotsurge_async.ledger.sql.pages import Owner, take_key
-from gotsurge_async.ledger.sql.pages import recorded as recorded_tasks
+from gotsurge_async.ledger.sql.recorded import recorded as recorded_tasks
 from gotsurge_async.ledger.sql.store import Backend, place
 from gotsurge_async.ledger.states import (
     CLAIMED,

@@ -22,9 +22,11 @@ from gotsurge_async.ledger import (
     Taken,
     TaskTaken,
 )
-from gotsurge_async.ledger.sql import marks, pages
+from gotsurge_async.ledger.sql import marks
 from gotsurge_async.ledger.sql.chunks import Chunk
-from gotsurge_async.ledger.sql.runs import Held, RecordedTasks
+from gotsurge_async.ledger.sql.recorded import RecordedTasks
+from gotsurge_async.ledger.sql.recorded import recorded as recorded_tasks
+from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.models.tasks import Receipt, TaskStatus
 from tests.ledger.kit import TurnedClock, bring, epoch_of, ids, loaded, moved_behind, only, order, orders, states
 
@@ -192,7 +194,7 @@ async def test_a_task_is_of_whoever_lives_with_it(ledger: Ledger) -> None:
         if state is OrderState.CANCELLED:
             await run.record([OrderOutcome(row.id, state)])
         await run.close()
-        assert await ledger.read(pages.recorded, "simulator", ["task-1", "task-2"]) == {"task-1": [row.id]}
+        assert await ledger.read(recorded_tasks, "simulator", ["task-1", "task-2"]) == {"task-1": [row.id]}
 
 
 async def test_a_word_is_taken_of_a_key_that_went_on_to_another_run(ledger: Ledger, clock: TurnedClock) -> None:
