@@ -12,7 +12,6 @@ from operator import itemgetter
 
 from msgspec import Struct, field
 
-from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Moved
 from gotsurge_async.ledger.errors import LedgerError
 from gotsurge_async.ledger.sql import runs
@@ -21,6 +20,7 @@ from gotsurge_async.ledger.sql.drafts import drafts_left
 from gotsurge_async.ledger.sql.marks import CRASHED, recorded
 from gotsurge_async.ledger.sql.pages import Owner, take_key
 from gotsurge_async.ledger.sql.runs import Held
+from gotsurge_async.ledger.sql.since import Since
 from gotsurge_async.ledger.states import (
     CLAIMED,
     DOUBTFUL,
@@ -188,14 +188,14 @@ def accepted_at(db: Database) -> int | None:
 
 def first_pushed(db: Database, run: Held) -> set[int]:
     """The orders of a loading run that are pushed for the first time since an older copy was accepted, by their ids."""
-    accepted = accepted_at(db)
-    if accepted is None:
+    if accepted_at(db) is None:
         return set()
+    since = Since.read(db, run)
     known = {
         number_of(each.chunk.id, each.place)
         for block in contested(db, run)
         for each in block
-        if each.owner is not None or each.was_pushed_since(accepted)
+        if since.knows(each.other)
     }
     orders = {
         number_of(chunk.id, place)
@@ -313,10 +313,6 @@ class _Contest(Struct, frozen=True):
     """Run, chunk and place of the order that the key leads to, if its run is still being loaded."""
     drafts: int
     """The number of drafts that may exist of the order that had the key last, if the key is free."""
-
-    def was_pushed_since(self, moment: int) -> bool:
-        """Whether the run of the other order, whatever its state is, was begun since a moment."""
-        return self.other is not None and to_microseconds(self.other.run.created_at) >= moment
 
     @property
     def was_held_back(self) -> bool:

@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
+from gotsurge_async import codec
 from gotsurge_async.after import reconcile
 from gotsurge_async.after.lookup import Names, names_of
 from gotsurge_async.bulk import Ledger, OrderState
@@ -15,6 +17,7 @@ from gotsurge_async.models.answers import Task
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.simulator import Fault
 from tests.support.commands import HEADER, ROW, Shell, write_orders
+from tests.support.orders import orders
 
 
 @pytest.fixture(autouse=True)
@@ -318,6 +321,28 @@ def test_a_person_says_that_orders_are_new(shell: Shell) -> None:
     assert pushed(shell, "ABCD")[0] == 0
     assert live(shell) == ["A", "B", "C", "D"]
     assert shell.run("ledger", "check", *shell.ledger).exit_code == 0
+
+
+@pytest.mark.parametrize("way", ["push", "a single order"])
+def test_a_look_up_of_another_account_proves_nothing(shell: Shell, way: str) -> None:
+    """What one account's Task List does not show may be another account's: it is not sent without a person's word."""
+    shell.push("A")
+    back_up(shell)
+    shell.push("H")
+    shutil.rmtree(shell.folder / "out")
+    put_back(shell)
+    accept(shell)
+    platform = attrs.evolve(shell, account="platform")
+    code, summary, said = pushed(platform, "H", "--max-spend", "SGD 1")
+    assert (code, summary["unprocessed"]) == (5, 1), said
+    if way == "push":
+        code, summary, _ = pushed(shell, "H")
+        assert (code, summary["in_doubt"]) == (3, 1)
+    else:
+        order = f"[{codec.encode(orders(1, 'H')[0]).decode().replace('H0', 'H')}]"
+        done = shell.run("tasks", "create", "-", *shell.place, *shell.ledger, "--json", stdin=order)
+        assert done.exit_code == 3, done.output
+    assert live(shell) == ["A", "H"]
 
 
 def test_the_question_ends(shell: Shell) -> None:
