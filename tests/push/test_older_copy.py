@@ -48,7 +48,8 @@ async def test_a_draft_in_an_older_copy_is_not_broadcast(tmp_path: Path, since: 
             async with again:
                 await push.send(again)
         assert here.simulator.audit()["doubled"] == {}
-        assert row.state is (OrderState.IN_DOUBT if since == "nothing" else OrderState.CREATED)
+        assert row.state is (OrderState.CREATED if since == "undone" else OrderState.IN_DOUBT)
+        assert ("price is 600000, not " in (row.error or "")) is (since == "mended")
 
 
 @pytest.mark.parametrize("switches", [{}, {"per_page_limit": 3, "meta": "absent"}])

@@ -20,7 +20,7 @@ from gotsurge_async.ledger.sql.drafts import drafts_left
 from gotsurge_async.ledger.sql.marks import CRASHED, recorded
 from gotsurge_async.ledger.sql.pages import Owner, take_key
 from gotsurge_async.ledger.sql.runs import Held
-from gotsurge_async.ledger.sql.since import Since
+from gotsurge_async.ledger.sql.since import Since, other_row
 from gotsurge_async.ledger.states import (
     CLAIMED,
     DOUBTFUL,
@@ -412,7 +412,10 @@ def decide(
             if state is OrderState.SENDING:
                 changed[theirs.id] = theirs
                 theirs.put_in_doubt(at, CRASHED, now)
-            mine.move(place, OrderState.ALREADY_PUSHED if each.same else OrderState.CHANGED, source=OrderState.LOADING)
+            why = other_row(db, run, mine, place, owner) if owner.is_read_in else ""
+            is_same = each.same and not why
+            mine.move(place, OrderState.ALREADY_PUSHED if is_same else OrderState.CHANGED, source=OrderState.LOADING)
+            mine.note(place, error=why or None)
             decided.already_pushed += 1
             decided.in_doubt += state in DOUBTFUL
             continue

@@ -1,11 +1,14 @@
-"""The orders that need no look-up before they are sent, after an older copy of the ledger was accepted."""
+"""After an older copy was accepted: orders that need no look-up, and orders that differ from those of a lost run."""
 
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
+import msgspec
 from msgspec import Struct
 
 from gotsurge_async.database import Database
 from gotsurge_async.ledger.sql import runs
+from gotsurge_async.ledger.sql.chunks import Chunk
 from gotsurge_async.ledger.sql.pages import Owner
 from gotsurge_async.ledger.sql.runs import MANY, Held
 from gotsurge_async.ledger.states import WAITING
@@ -49,3 +52,26 @@ def accept_after(db: Database) -> None:
     """Note that an older copy is accepted now: only later runs look up their orders."""
     newest = runs.newest(db, 1)
     db.change("remember", name=ACCEPTED_AFTER, value=newest[0].number if newest else 0)
+
+
+def other_row(db: Database, run: Held, chunk: Chunk, place: int, owner: Owner) -> str:
+    """The reason why an order differs from one of a lost run, of which only the row is known; "" if it does not."""
+    mine = _record(chunk, place, runs.one(db, run.id).columns)
+    theirs = _record(owner.chunk, owner.place, owner.run.columns)
+    fields = [name for name in {**mine, **theirs} if mine.get(name, "") != theirs.get(name, "")]
+    if not (fields := [field for field in fields if field != "client_time_utc"]):
+        return ""
+    return (
+        f"pushed by run {owner.run.id}, and differs from the row in its result file: {', '.join(fields)}; "
+        "--replace-changed cannot change its task: take the order back (gotsurge undo), and push this again"
+    )
+
+
+def _record(chunk: Chunk, place: int, columns: Sequence[str] | None) -> dict[str, Any]:
+    """The row of an order by its columns, or fields; the order itself if it has no row."""
+    row = next(row or text for at, _, text, row in chunk.orders() if at == place)
+    if columns is None:
+        return msgspec.json.decode(row, type=dict[str, Any])
+    cells = msgspec.json.decode(row, type=list[str | list[str]])  # a number is a list of its text
+    texts = ["".join(cell).strip() for cell in cells]
+    return dict(zip(columns, texts, strict=False))
