@@ -355,9 +355,10 @@ class KeyColumns:
     @property
     def first(self) -> str | None:
         """The first of these columns; None if there is none, or no order."""
-        if not self._left or self._columns is None:
-            return self._left[0] if self._left else None
-        return self._columns[self._left[0]]
+        if not self._left:
+            return None
+        name: str = self._left[0] if self._columns is None else self._columns[self._left[0]]
+        return name
 
 
 def form_of(run: RunInfo, orders: int = 0) -> Form:
