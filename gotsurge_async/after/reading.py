@@ -329,7 +329,7 @@ class KeyColumns:
 
     def __init__(self, columns: Sequence[str] | None) -> None:
         self._columns = columns
-        self._left: Sequence[Any] | None = None if columns is None else range(len(columns))
+        self._left: list[Any] | None = None if columns is None else [*range(len(columns))]
         """The places of the columns, or the names of the fields; None before the first order shows which there are."""
 
     def see(self, rows: Sequence[OrderRow]) -> bool:
@@ -342,10 +342,10 @@ class KeyColumns:
                     raise
         return bool(self._left)
 
-    def _with_key_of(self, row: OrderRow) -> Sequence[Any]:
+    def _with_key_of(self, row: OrderRow) -> list[Any]:
         key, left = row.key, self._left
         if left is not None and not left:
-            return ()
+            return []
         if self._columns is None:
             record = msgspec.json.decode(row.source_row or row.payload, type=dict[str, Any])
             return [name for name in (left or record) if str(record.get(name)).strip() == key]
@@ -357,8 +357,7 @@ class KeyColumns:
         """The first of these columns; None if there is none, or no order."""
         if not self._left:
             return None
-        name: str = self._left[0] if self._columns is None else self._columns[self._left[0]]
-        return name
+        return str(self._left[0]) if self._columns is None else self._columns[int(self._left[0])]
 
 
 def form_of(run: RunInfo, orders: int = 0) -> Form:

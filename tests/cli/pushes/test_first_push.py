@@ -20,7 +20,7 @@ def test_the_first_push_of_an_account_is_checked_whatever_its_ledger_did_before(
     assert push(shell, range(3), "a.db", *words)[0] == 0
     register.unlink()
     if first == "a single order":
-        where = [*local(shell.simulator), "--ledger", shell.folder / "b.db"]
+        where: list[str | Path] = [*local(shell.simulator), "--ledger", shell.folder / "b.db"]
         order = codec.encode(orders(1, "S-")[0]).decode()
         assert shell.run("tasks", "create", "-", "--platform", *words, *where, stdin=f"[{order}]").exit_code == 0
     else:
