@@ -70,8 +70,10 @@ def other_row(db: Database, run: Held, chunk: Chunk, place: int, owner: Owner) -
 def _record(chunk: Chunk, place: int, columns: Sequence[str] | None) -> dict[str, Any]:
     """The row of an order by its columns, or fields; the order itself if it has no row."""
     row = next(row or text for at, _, text, row in chunk.orders() if at == place)
-    if columns is None:
-        return msgspec.json.decode(row, type=dict[str, Any])
-    cells = msgspec.json.decode(row, type=list[str | list[str]])  # a number is a list of its text
-    texts = ["".join(cell).strip() for cell in cells]
-    return dict(zip(columns, texts, strict=False))
+    try:
+        if columns is None:
+            return msgspec.json.decode(row, type=dict[str, Any])
+        cells = msgspec.json.decode(row, type=list[str | list[str]])  # a number is a list of its text
+    except ValueError:
+        return {"its row": row}  # the same if it is the same text
+    return dict(zip(columns, ["".join(cell).strip() for cell in cells], strict=False))
