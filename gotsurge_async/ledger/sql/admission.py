@@ -20,7 +20,7 @@ from gotsurge_async.ledger.sql.drafts import drafts_left
 from gotsurge_async.ledger.sql.marks import CRASHED, recorded
 from gotsurge_async.ledger.sql.pages import Owner, take_key
 from gotsurge_async.ledger.sql.runs import Held
-from gotsurge_async.ledger.sql.since import Since, other_row
+from gotsurge_async.ledger.sql.since import ACCEPTED_AT, Since, other_row
 from gotsurge_async.ledger.states import (
     CLAIMED,
     DOUBTFUL,
@@ -58,9 +58,6 @@ HELD_BACK = (
     "(gotsurge resolve), or push it again with --not-sent-before"
 )
 """The ``error`` of an order that is pushed first after `accept_older`, and that no evidence shows to be new."""
-
-ACCEPTED_AT = "older_accepted_at"
-"""In ``ledger_meta``: when an older copy was accepted; 0 since a person confirmed that all lost runs are known."""
 
 _UNDECIDED = UNFINISHED | CLAIMED
 """States that only the holder of the run can interpret: it may be sending at this moment."""

@@ -13,6 +13,8 @@ from gotsurge_async.ledger.sql.pages import Owner
 from gotsurge_async.ledger.sql.runs import MANY, Held
 from gotsurge_async.ledger.states import WAITING
 
+ACCEPTED_AT = "older_accepted_at"
+"""In ``ledger_meta``: when an older copy was accepted; 0 since a person confirmed that all lost runs are known."""
 ACCEPTED_AFTER = "older_accepted_after"
 """In ``ledger_meta``: the number of the newest run of the copy when it was accepted."""
 READ_IN = "read_in_from"

@@ -13,11 +13,11 @@ from gotsurge_async.database import Database, Place
 from gotsurge_async.ledger.errors import LedgerError
 from gotsurge_async.ledger.ledger import Ledger
 from gotsurge_async.ledger.sql import admission, marks, runs
-from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, accepted_at
 from gotsurge_async.ledger.sql.admission import LOST as LOST
+from gotsurge_async.ledger.sql.admission import accepted_at
 from gotsurge_async.ledger.sql.chunks import Chunk, each_page, load
 from gotsurge_async.ledger.sql.pages import Owner, take_key
-from gotsurge_async.ledger.sql.since import accept_after
+from gotsurge_async.ledger.sql.since import ACCEPTED_AT, accept_after
 from gotsurge_async.ledger.sql.store import Backend, place
 from gotsurge_async.ledger.states import (
     CLAIMED,
