@@ -46,6 +46,7 @@ from gotsurge_async.ledger.errors import open_words
 from gotsurge_async.ledger.sql.admission import Evidence
 from gotsurge_async.ledger.upkeep.older_copy import LOST, TAKEN_BACK
 from gotsurge_async.models.tasks import ENDED_EARLY, TaskStatus
+from gotsurge_async.system import shell
 from gotsurge_async.tables.checks.words import number_of
 
 if TYPE_CHECKING:
@@ -403,7 +404,7 @@ def _differs(run_id: str, row: OrderRow, task: "Task") -> str:
     A run that the ledger has lost may have sent the order with another price, or to another address.
     """
     words = [f"{name} is {theirs}, not {mine}" for name, mine, theirs in differences(row, seen_of(task, listed=True))]
-    step = f"gotsurge resolve {run_id} --key {quote(row.key)} --created {task.id}"
+    step = f"gotsurge resolve {run_id} --key {shell.word(row.key)} --created {shell.word(task.id)}"
     return f"{listed([task])} has its name, but {'; '.join(words)}; if it is its own: {step}" if words else ""
 
 
