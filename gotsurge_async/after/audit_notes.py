@@ -357,11 +357,7 @@ def verdict_of(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind
         return Kind.CANCELLED, "its task was cancelled at GotSurge"
     if run.mode is Mode.TWO_PHASE and status.is_draft:
         return Kind.DRAFT, f"its task is a draft ({status}), which no driver sees"
-    differing = _differing(row, seen, path)
-    words = [
-        f"{name} was sent as {_shown(name, mine)}, and is {_shown(name, theirs)}"
-        for name, (mine, theirs) in differing.items()
-    ]
+    words = [f"{name} was sent as {mine}, and is {theirs}" for name, mine, theirs in differences(row, seen, path)]
     if fields := uncertain_fields(row.payload):
         return Kind.CHANGING, "; ".join([f"an update may have changed {', '.join(fields)}", *words])
     return (Kind.CHANGED, "; ".join(words)) if words else None
@@ -373,6 +369,13 @@ def is_short(row: OrderRow, seen: Seen, path: str) -> bool:
         return False
     is_compared = row.state is not OrderState.CANCELLED
     return not seen.status or (is_compared and not _sent(row, path).keys() <= seen.facts.keys())
+
+
+def differences(row: OrderRow, seen: Seen, path: str = "") -> list[tuple[str, str, str]]:
+    """The fields in which a task differs from the order, each with the order's value and the task's, for people."""
+    return [
+        (name, _shown(name, mine), _shown(name, theirs)) for name, (mine, theirs) in _differing(row, seen, path).items()
+    ]
 
 
 def _shown(name: str, fact: str) -> str:

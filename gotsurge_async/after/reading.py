@@ -17,6 +17,7 @@ from gotsurge_async.after.lookup import Names
 from gotsurge_async.errors import ConfigError, InvalidData, code_of
 from gotsurge_async.ledger import Identity, Ledger, Mode, NewOrder, OrderRow, RunInfo, RunState
 from gotsurge_async.ledger.errors import reading_payload
+from gotsurge_async.ledger.sql.since import READ_IN
 from gotsurge_async.ledger.upkeep.older_copy import LostOrder, import_run, import_tasks
 from gotsurge_async.push.load import FORM
 from gotsurge_async.tables import Form
@@ -119,13 +120,12 @@ def _objects(path: Path, text: str) -> Iterator[_Row]:
 async def read_result_file(ledger: Ledger, run_id: str, path: Path) -> list[FilledRow]:
     """Read the rows of a run's result file; ConfigError if it cannot be read, or is not of this run."""
     info = await ledger.run(run_id)
-    sample: list[OrderRow] = []
-    async for row in ledger.rows(run_id, batch=SAMPLE):
-        sample.append(row)
-        if len(sample) == SAMPLE:
+    keys = KeyColumns(info.columns)
+    async for row in ledger.rows(run_id):
+        if not keys.see([row]):
             break
     try:
-        return await asyncio.to_thread(_filled_rows, path, info, key_column_of(info.columns, sample))
+        return await asyncio.to_thread(_filled_rows, path, info, keys.first)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}", "E201") from None
     except BadFile as error:
@@ -140,7 +140,7 @@ def _filled_rows(path: Path, info: RunInfo, key_column: str | None) -> list[Fill
         if not {TASK_ID, STATUS} <= names:
             why = f"{path}: give the in-doubt file of run {info.id}, with its columns {TASK_ID} and {STATUS}"
             raise ConfigError(why, "E611")
-        if key_column not in names:
+        if key_column is not None and key_column not in names:
             raise ConfigError(f"{path}: the column that identifies the orders of run {info.id} is missing", "E611")
     if key_column is None:
         raise ConfigError(f"{path}: no column identifies the orders of this run", "E611")
@@ -285,7 +285,7 @@ def _read_run(path: Path, summary: _Summary) -> tuple[RunInfo, list[LostOrder]]:
         source=origin.source,
         source_sha256=None,
         columns=columns,
-        options={"read_in_from": str(path), FORM: {**form, "encoding": origin.encoding}},
+        options={READ_IN: str(path), FORM: {**form, "encoding": origin.encoding}},
         holder=None,
         finished_at=None,
     )
@@ -320,26 +320,44 @@ def _lost_order(row: _Row, origin: _Origin, line: int) -> LostOrder | None:
 
 # --- the form of result files -----------------------------------------------------------------------------------------
 
-SAMPLE = 100
-"""The number of orders that decide which column has the keys."""
 
+class KeyColumns:
+    """The columns, or fields, that contain the key of every order seen so far.
 
-def key_column_of(columns: Sequence[str] | None, sample: Sequence[OrderRow]) -> str | None:
-    """The column, or field, that contains the key of every order of a sample."""
-    records = [(row.key, _record(columns, row)) for row in sample]
-    for name in records[0][1] if records else ():
-        if all(str(record.get(name)).strip() == key for key, record in records):
-            return name
-    return None
+    Each order of a run must be seen: a column that has the keys of many orders may have that of another order, too.
+    """
 
+    def __init__(self, columns: Sequence[str] | None) -> None:
+        self._columns = columns
+        self._left: list[Any] | None = None if columns is None else [*range(len(columns))]
+        """The places of the columns, or the names of the fields; None before the first order shows which there are."""
 
-def _record(columns: Sequence[str] | None, row: OrderRow) -> dict[str, Any]:
-    """The row of the source by its columns; ``columns`` is None for JSON."""
-    with reading_payload("", row):
-        if columns is None:
-            return msgspec.json.decode(row.source_row or row.payload, type=dict[str, Any])
+    def see(self, rows: Sequence[OrderRow]) -> bool:
+        """Leave out columns that do not contain the keys of some orders; returns whether any is left."""
+        for row in rows:
+            try:
+                self._left = self._with_key_of(row)
+            except (ValueError, TypeError):
+                with reading_payload("", row):
+                    raise
+        return bool(self._left)
+
+    def _with_key_of(self, row: OrderRow) -> list[Any]:
+        key, left = row.key, self._left
+        if left is not None and not left:
+            return []
+        if self._columns is None:
+            record = msgspec.json.decode(row.source_row or row.payload, type=dict[str, Any])
+            return [name for name in (left or record) if str(record.get(name)).strip() == key]
         cells = decode_row(row.source_row or b"[]")
-        return dict(zip(columns, cells, strict=False))
+        return [place for place in left or () if place < len(cells) and cells[place].strip() == key]
+
+    @property
+    def first(self) -> str | None:
+        """The first of these columns; None if there is none, or no order."""
+        if not self._left:
+            return None
+        return str(self._left[0]) if self._columns is None else self._columns[int(self._left[0])]
 
 
 def form_of(run: RunInfo, orders: int = 0) -> Form:

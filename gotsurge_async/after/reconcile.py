@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 from msgspec import Struct, structs
 
+from gotsurge_async.after.audit_notes import differences, seen_of
 from gotsurge_async.after.lookup import (
     RESCAN_AFTER,
     Findings,
@@ -384,6 +385,8 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
                 return _in_doubt(row, tasks, f"{why}; if it is its own: {step}")
             why = "cancelled at the service"
             return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=task.current_status, error=why)
+        if not row.task_id and (row.error or "").startswith(LOST) and (why := _differs(run.id, row, task)):
+            return _in_doubt(row, tasks, why)
         return OrderOutcome(row.id, OrderState.CREATED, task_id=task.id, status=task.current_status)
     drafts = {task.id: task.current_status for task in tasks if task.current_status and task.current_status.is_draft}
     if run.mode is Mode.TWO_PHASE and row.task_id in drafts:
@@ -400,6 +403,16 @@ def _is_earlier(task: "Task", sent_at: datetime) -> bool:
     times = [task.updated_at, *(entry.updated_at for entry in task.statuses)]
     is_over = task.current_status is not None and task.current_status.is_terminal
     return is_over and any(at is not None and at < sent_at - _CLOCKS for at in times)
+
+
+def _differs(run_id: str, row: OrderRow, task: "Task") -> str:
+    """The reason why a task of an order's name may be of an order with another content; "" if nothing differs.
+
+    A run that the ledger has lost may have sent the order with another price, or to another address.
+    """
+    words = [f"{name} is {theirs}, not {mine}" for name, mine, theirs in differences(row, seen_of(task, listed=True))]
+    step = f"gotsurge resolve {run_id} --key {shell.word(row.key)} --created {shell.word(task.id)}"
+    return f"{listed([task])} has its name, but {'; '.join(words)}; if it is its own: {step}" if words else ""
 
 
 def _in_doubt(row: OrderRow, tasks: "Iterable[Task]", reason: str, *, doubled: bool = False) -> StillInDoubt:
@@ -419,12 +432,16 @@ async def look_up_first_pushed(gs: "GotSurge", ledger: Ledger, run: Run, orders:
     rows = [row async for row in run.rows() if row.id in orders]
     wait = await _left_to_wait(gs, ledger)
     findings = await search_task_list(gs, ledger, run.info, rows, rescan_after=wait)
+    by_id = {row.id: row for row in rows}
     outcomes = {order: OrderOutcome(order, OrderState.PENDING) for order in findings.absent}
     for order, why in findings.unclear.items():
         outcomes[order] = OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {why}")
     for order, tasks in findings.tasks.items():
         if order not in findings.absent:
-            outcomes[order] = _first_outcome(order, tasks)
+            outcomes[order] = outcome = _first_outcome(order, tasks)
+            whys = [_differs(run.id, by_id[order], task) for task in tasks if task.id == outcome.task_id]
+            if any(whys):
+                outcomes[order] = OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {whys[0]}")
     return Evidence(outcomes=outcomes)
 
 

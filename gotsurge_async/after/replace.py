@@ -62,10 +62,12 @@ async def replace_changed(
     """
     gs.session.require(PLATFORM_TASKS_UPDATE)
     replaced = left = unknown = 0
+    not_known = (await run.counts()).changed
     stopped_by: GotSurgeError | None = None
 
     async def change(rival: Rival) -> None:
-        nonlocal replaced, left, unknown, stopped_by
+        nonlocal replaced, left, unknown, stopped_by, not_known
+        not_known -= 1
         try:
             why = await _replace(gs, run, rival)
         except OutcomeUnknown as error:
@@ -96,6 +98,8 @@ async def replace_changed(
     async with changes:
         async for _ in changes:
             pass
+    # Left, too, are orders whose former text is not known: their error says so.
+    left += 0 if stopped_by is not None or is_stopped() else not_known
     return Replaced(replaced=replaced, left=left, unknown=unknown, stopped_by=stopped_by)
 
 

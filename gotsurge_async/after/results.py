@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct, field, structs
 
 from gotsurge_async import codec
-from gotsurge_async.after.reading import SAMPLE, form_of, key_column_of
+from gotsurge_async.after.reading import KeyColumns, form_of
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger import Ledger, OrderRow, OrderState, RunInfo, Word, word_of
 from gotsurge_async.ledger.errors import reading_payload
@@ -134,16 +134,15 @@ async def write_results(
         try:
             form = form_of(run, (await ledger.counts(run.id)).total)
             opened = await asyncio.to_thread(_open_files, run, form, folder, at_end)
-            sample: Sequence[OrderRow] = ()
+            keys = _Keys(run.columns)
             async for rows in ledger.results(run.id):
-                sample = sample or rows[:SAMPLE]
-                await asyncio.to_thread(_write, ledger.path, opened, rows, tally)
+                await asyncio.to_thread(_write, ledger.path, opened, rows, tally, keys)
             empty = _SOMETIMES - {FILES[word] for word in tally.counts}
             written = {name: file for name, file in opened.items() if name not in empty}
             files = {name.replace("-", "_"): str(file.path) for name, file in written.items()}
             files["summary"] = str(folder / f"{run.id}-summary.json")
             summary = tally.summary(run, seconds, files, unused_drafts)
-            summary = structs.replace(summary, origin=_origin(run, form, sample))
+            summary = structs.replace(summary, origin=_origin(run, form, keys))
             if identity is not None:
                 summary = structs.replace(summary, ledger_id=identity.name, ledger_counter=identity.counter)
             await asyncio.to_thread(_finish, written.values(), summary, [opened[name].path for name in empty], at_end)
@@ -181,20 +180,41 @@ def try_folder(folder: Path, size: int) -> None:
         raise _unwritable(folder, error) from None
 
 
-def _origin(run: RunInfo, form: Form, sample: Sequence[OrderRow]) -> dict[str, str | None]:
+class _Keys(KeyColumns):
+    """The columns, and of the order's own names the fields, that contain the key of every order seen so far."""
+
+    def __init__(self, columns: Sequence[str] | None) -> None:
+        super().__init__(columns)
+        self._names: Sequence[int] = range(len(_NAMES))
+
+    def see(self, rows: Sequence[OrderRow]) -> bool:
+        """Leave out columns and fields that do not contain the keys of some orders."""
+        for row in rows:
+            try:
+                names = codec.decode_names(row.payload) if self._names else ()
+            except ValueError:  # no name of a damaged order is known
+                names = (None, None)
+            self._names = [place for place in self._names if names[place] == row.key]
+        return super().see(rows)
+
+    @property
+    def field(self) -> str | None:
+        """The first of these fields; None if there is none."""
+        return _NAMES[self._names[0]] if self._names else None
+
+
+_NAMES = ("tracking_id", "invoice_number")
+
+
+def _origin(run: RunInfo, form: Form, keys: _Keys) -> dict[str, str | None]:
     """The value of `Summary.origin`."""
-    names = [codec.decode_names(row.payload) for row in sample]
-    field = None
-    for place, name in enumerate(("invoice_number", "tracking_id")):
-        if sample and all(each[1 - place] == row.key for each, row in zip(names, sample, strict=True)):
-            field = name
     return {
         "environment": run.environment,
         "mode": run.mode.value,
         "source": run.source,
         "encoding": form.encoding,
-        "key_column": key_column_of(run.columns, sample),
-        "key_field": field,
+        "key_column": keys.first,
+        "key_field": keys.field,
     }
 
 
@@ -335,12 +355,15 @@ def _json_line(row: OrderRow, word: Word) -> bytes:
 _decode_fields: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def _write(path: str, files: Mapping[str, _ResultFile], rows: Sequence[OrderRow], tally: _Tally) -> None:
+def _write(
+    path: str, files: Mapping[str, _ResultFile], rows: Sequence[OrderRow], tally: _Tally, keys: KeyColumns
+) -> None:
     lines: dict[str, list[tuple[OrderRow, Word]]] = {name: [] for name in files}
     for row, word in zip(rows, tally.take(rows), strict=True):
         lines[FILES[word]].append((row, word))
     for name, file in files.items():
         file.put(lines[name], path)
+    keys.see(rows)
 
 
 def _finish(files: Iterable[_ResultFile], summary: Summary, empty: Iterable[Path], at_end: ExitStack) -> None:

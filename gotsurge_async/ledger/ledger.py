@@ -19,10 +19,11 @@ from gotsurge_async.ledger.run import Run, discard
 from gotsurge_async.ledger.segments import Segments, Workers
 from gotsurge_async.ledger.sql import drafts as drafts_of
 from gotsurge_async.ledger.sql import joining, marks, pages, runs
-from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, accepted_at, first_pushed
+from gotsurge_async.ledger.sql.admission import accepted_at, first_pushed
 from gotsurge_async.ledger.sql.chunks import LAST, PLACES, each_page, load
 from gotsurge_async.ledger.sql.joining import Recorded
 from gotsurge_async.ledger.sql.recorded import recorded as recorded_tasks
+from gotsurge_async.ledger.sql.since import ACCEPTED_AT
 from gotsurge_async.ledger.sql.store import Store, reads
 from gotsurge_async.ledger.states import (
     LETTERS,

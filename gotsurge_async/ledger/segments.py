@@ -275,11 +275,16 @@ class Segments:
         taken = await store.write(job)
         return None if taken is None else taken()
 
-    async def spent(self, run_id: str, number: int, spend: int) -> None:
-        """Record the cost of a returned segment's orders; until then it counts with the most that it could cost."""
+    async def spent(self, run: SegmentRun, spend: int) -> None:
+        """Record the cost of a returned segment's orders; until then it counts with the most that it could cost.
+
+        Nothing is recorded if another worker has taken the segment since: that one counts all of its orders.
+        """
 
         def job(db: Database) -> None:
-            db.change("spent", run=runs.one(db, run_id).number, number=number, spend=spend)
+            with suppress(RunLost):
+                runs.fence(db, run._held)
+                db.change("spent", run=run._held.number, number=run.number, spend=spend)
 
         await self._store.write(job)
 
@@ -289,7 +294,7 @@ class Segments:
         return [Waiting(*row) for row in db.rows("segments_to_send", environment=environment, most=most)]
 
     async def stop(self, run_id: str, kind: str, why: str) -> bool:
-        """Let no worker take a segment of a run any more; returns whether it was released, and not stopped before.
+        """Let no worker take a segment of a run any more; returns whether it was being sent, and not stopped before.
 
         Workers finish and return those that they have. ``kind`` is the cause, such as the name of an error's class, and
         ``why`` is for people; both are kept with the run, and the code of ``why``.
@@ -298,6 +303,8 @@ class Segments:
 
         def job(db: Database) -> bool:
             info = runs.one(db, run_id)
+            if info.state is not RunState.SENDING:
+                return False
             stopped = db.change("stop_distribution", run=info.number, now=now, kind=kind, why=clean(why))
             if stopped:
                 runs.settled(db, runs.held_as(info), now)

@@ -52,9 +52,9 @@ def _is_nothing(value: Any) -> bool:
 async def note_changes(run: Run) -> int:
     """Note in which fields the changed orders of an admitted run differ; return their number.
 
-    The admission compares texts. Orders that differ only in `_NOT_COMPARED` are not changed after all.
+    The admission compares texts. Orders that differ only in `_NOT_COMPARED` are not changed after all. Of an order
+    whose former text is not known, the admission has noted what differs.
     """
-    number = 0
     async for block in changed_orders(run):
         differences = await asyncio.to_thread(lambda rivals: [differing_fields(rival) for rival in rivals], block)
         changed = {
@@ -64,8 +64,7 @@ async def note_changes(run: Run) -> int:
         }
         await run.note_changed(list(changed.items()))
         await run.note_unchanged([rival.id for rival in block if rival.id not in changed])
-        number += len(changed)
-    return number
+    return (await run.counts()).changed
 
 
 async def changed_orders(run: Run) -> AsyncIterator[list[Rival]]:

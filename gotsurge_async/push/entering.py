@@ -1,9 +1,10 @@
 """Entering the runs of a push into the register of this machine's ledgers, before any of their orders are sent."""
 
 import asyncio
+import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import aclosing, suppress
 from datetime import timedelta
 from functools import partial
@@ -11,11 +12,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_LIST
+from gotsurge_async.clock import to_microseconds
 from gotsurge_async.errors import CallError, Forbidden, NotFound, SignInNeeded, Unauthorized
-from gotsurge_async.ledger import Ledger, Mode, Run, RunState
+from gotsurge_async.ledger import PUSHED, Ledger, Mode, Run
 from gotsurge_async.ledger.errors import LedgerError, OrdersThere
 from gotsurge_async.ledger.sql.runs import API_BASE, service_of
 from gotsurge_async.ledger.upkeep.register import Account, Keys, Register
@@ -44,6 +46,8 @@ class Entering(Struct):
     ledger: Ledger
     new_ledger: bool = False
     _entered: set[str] = field(default_factory=set)
+    _checked: dict[str, str] = field(default_factory=dict)
+    """By the id of a run that is not admitted yet, the name under which the ledger remembers its check."""
 
     async def enter(self, run: Run, keys: Keys | None = None) -> None:
         """Enter a run, unless this object has done so; ``keys`` are those of a run that is not admitted yet."""
@@ -53,8 +57,8 @@ class Entering(Struct):
         account = await account_of(self.gs)
         if keys is not None:
             knows = partial(Register().knows, account, identity.name, self.ledger.path, keys)
-            if not await asyncio.to_thread(knows, new_ledger=self.new_ledger):
-                await self._refuse_known_orders(run, keys)
+            await asyncio.to_thread(knows, new_ledger=self.new_ledger)  # which refuses before the list is read
+            await self._refuse_known_orders(run, keys)
         warning = await asyncio.to_thread(
             Register().enter,
             account,
@@ -70,26 +74,58 @@ class Entering(Struct):
         self._entered.add(run.id)
         await self.ledger.keep_count_by_id()
 
-    async def there_before(self, run: Run, new_for: timedelta = timedelta(0)) -> dict[str, set[str]]:
-        """The account's newest live tasks by `folded` tracking id, if the ledger is new; else none.
+    async def there_before(self, run: Run, new_for: timedelta | None = None) -> dict[str, set[str]]:
+        """The account's newest live tasks by `folded` tracking id, if the ledger is new to the account; else none.
 
-        It is new if its first run is at most ``new_for`` old; unless given, if this is its first run.
+        It is new to a push until a push of the account's was admitted for which the list was read. To a desk, which
+        reads it for each run, it is new until ``new_for`` after the first such push, or such run of a desk.
         """
         if isinstance(self.gs.transport, MemoryTransport):
             return {}
         if await self.ledger.accepted_at() is not None:  # then `look_up_first_pushed` has looked up its orders
             return {}
-        earlier = [info for info in await self.ledger.runs() if info.state is not RunState.LOADING]
-        oldest = min((info.created_at for info in earlier if info.environment == run.info.environment), default=None)
-        if oldest is not None and oldest <= run.info.created_at - new_for:
+        account = structs.astuple(await account_of(self.gs))
+        digest = hashlib.sha256(repr((run.info.environment, *account)).encode()).hexdigest()
+        push, desk = f"checked {digest}", f"checked by a desk {digest}"
+        meta: dict[str, int] = await self.ledger.read(lambda db: dict(db.rows("meta")))
+        first = min((meta[name] for name in (push, desk) if name in meta), default=None)
+        if new_for is None:
+            is_known = push in meta
+        else:
+            is_known = first is not None and first <= to_microseconds(run.info.created_at - new_for)
+        if is_known:
             return {}
-        return await self._listed(run.info.mode)
+        there, is_read = await self._listed(run.info.mode)
+        if is_read and new_for is None:
+            self._checked[run.id] = push
+        elif is_read and first is None:
+            await self._remember(desk)
+        return there
+
+    async def admitted(self, run: Run) -> None:
+        """Note that a push was admitted for which the Task List was read, so that no later one reads it."""
+        if run.id in self._checked:
+            with suppress(LedgerError):  # then the next one reads it again
+                await self._remember(self._checked.pop(run.id))
+
+    async def _remember(self, name: str) -> None:
+        now = self.ledger.stamp()
+        await self.ledger.write(lambda db: db.change("remember", name=name, value=now))
 
     async def _refuse_known_orders(self, run: Run, keys: Keys) -> None:
-        """Raise OrdersThere if the Task List has tasks of a new ledger's orders: another machine's ledger sent them."""
+        """Raise OrdersThere if the Task List has tasks of orders that another machine's ledger sent, not this one."""
         there = await self.there_before(run)
-        if there and (present := await run.keys_of(there.keys(), are_keys=keys.are_tracking_ids)):
-            raise self.orders_there(present)
+        if there and await self._unknown(run, keys, there):
+            own = await self.ledger.recorded(run.info.environment, [task for tasks in there.values() for task in tasks])
+            there = {name: tasks for name, tasks in there.items() if not tasks <= own.keys()}
+            if present := await self._unknown(run, keys, there):
+                raise self.orders_there(present)
+
+    async def _unknown(self, run: Run, keys: Keys, there: Mapping[str, Set[str]]) -> list[str]:
+        """The keys of a run's orders that the Task List has, and that this ledger has not pushed."""
+        present = await run.keys_of(there.keys(), are_keys=keys.are_tracking_ids)
+        known = await self.ledger.known(run.info.environment, present) if present else {}
+        return [key for key in present if key not in known or known[key].row.state not in PUSHED]
 
     def orders_there(self, keys: Sequence[str]) -> OrdersThere:
         """The error for orders that a new ledger would send a second time."""
@@ -102,8 +138,11 @@ class Entering(Struct):
             "file"
         )
 
-    async def _listed(self, mode: Mode) -> dict[str, set[str]]:
-        """The account's newest tasks by `folded` tracking id, without those that are drafts, cancelled or expired."""
+    async def _listed(self, mode: Mode) -> tuple[dict[str, set[str]], bool]:
+        """The account's newest tasks by `folded` tracking id, without those that are drafts, cancelled or expired.
+
+        Also whether the list was read, or the account has none.
+        """
         there: defaultdict[str, set[str]] = defaultdict(set)
         try:
             newest = listing(
@@ -121,13 +160,16 @@ class Entering(Struct):
                 else:
                     if newest.gap:
                         log.warning("the Task List is not whole, so it may have these orders: %s", newest.gap)
+                        return there, False
         except (CallError, SignInNeeded) as error:
             if mode is Mode.DIRECT and isinstance(error, Unauthorized | Forbidden | NotFound | SignInNeeded):
-                return there  # a plain partner has no such list, and without a sign-in nothing is sent
+                # A plain partner has no such list, and without a sign-in nothing is sent.
+                return there, isinstance(error, Forbidden | NotFound)
             if isinstance(error, SignInNeeded):
                 raise
             log.warning("the Task List cannot be read, so it is unknown whether it has these orders: %s", error)
-        return there
+            return there, False
+        return there, True
 
     async def forget(self, run: Run) -> None:
         """Remove a run that was not admitted. If that fails, its orders count as pushed."""

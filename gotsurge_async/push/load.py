@@ -179,11 +179,14 @@ class Loader(Struct, frozen=True):
         try:
             if self.entering is not None:
                 await self.entering.enter(run, keys)
-            return await admit(run, name, sha256, report, evidence)
+            admission = await admit(run, name, sha256, report, evidence)
+            if self.entering is not None:
+                await self.entering.admitted(run)
         except GotSurgeError:  # after a cancellation it may be admitted all the same
             if self.entering is not None:
                 await self.entering.forget(run)
             raise
+        return admission
 
 
 def key_of(order: Order, key: Callable[[Order], str | None], name: str, number: int) -> str:

@@ -48,6 +48,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         made_at: when the plan was made, UTC.
         file, sha256: the file, and the SHA-256 of its bytes in hex.
         items_sha256, map_sha256: those of the items file and of the map; None without one.
+        sheet: the name of the sheet that was read; None if the file is no workbook, or any sheet may be pushed.
         left_out: the number of rows with faults, which are not among the orders (``--leave-faulty``).
         spend: the sum of the prices by currency, as decimals: ``{"SGD": "24250.00"}``.
         most: the sum of what the orders may cost at most, by currency: an order's greatest price, with its admin_fee.
@@ -65,6 +66,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     sha256: str
     items_sha256: str | None = None
     map_sha256: str | None = None
+    sheet: str | None = None
     orders: int
     left_out: int = 0
     spend: dict[str, str]
@@ -196,6 +198,7 @@ async def _sum_up(run: Run, source: Source, now: datetime, known: Known, preview
         sha256=source.sha256 or "",
         items_sha256=source.items_sha256,
         map_sha256=source.map_sha256,
+        sheet=source.form.sheet,
         orders=orders,
         left_out=0 if source.left is None else source.left.rows,
         spend=decimals(spend),
@@ -271,9 +274,11 @@ class _PlannedSource(Around):
             self.report.add(Fault(file=self.name, rule=Coded(rule, "E234")))
         self._compare(made, "--items", "items file", self.items_sha256, self._plan.items_sha256)
         self._compare(made, "--map", "map", self.map_sha256, self._plan.map_sha256)
+        if self._plan.sheet is not None:
+            self._compare(made, "--sheet", "sheet", self.form.sheet, self._plan.sheet)
 
     def _compare(self, made: str, option: str, what: str, digest: str | None, planned: str | None) -> None:
-        """Add a fault if the file of an option is not that of the plan."""
+        """Add a fault if what an option names is not that of the plan."""
         if digest == planned:
             return
         if digest is None:

@@ -258,7 +258,7 @@ class Worker:
         finally:
             del self._sending[id(run)]
         if brakes.max_spend is not None:
-            await ledger.segments.spent(run.id, run.number, sent.spent)
+            await ledger.segments.spent(run, sent.spent)
         return sent.stopped_by
 
     async def _handle_error(self, ledger: Ledger, run: SegmentRun, error: GotSurgeError | None) -> None:

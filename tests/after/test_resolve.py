@@ -18,8 +18,11 @@ from gotsurge_async.bulk import (
     open_source,
     write_results,
 )
-from gotsurge_async.ledger import RunState
+from gotsurge_async.errors import ConfigError
+from gotsurge_async.ledger import NewOrder, RunState
 from gotsurge_async.simulator import Fault
+from gotsurge_async.tables.fields import FEEDBACK
+from tests.support.commands import HEADER, ROW
 from tests.support.order_forms import NOW
 from tests.support.orders import orders
 from tests.support.pushes import place
@@ -108,3 +111,43 @@ async def test_a_line_of_json_ends_at_its_line_break_only(tmp_path: Path) -> Non
             await push.send(run)
         summary = await write_results(here.ledger, await here.ledger.run(run.id), tmp_path / "out")
         assert await read_resolutions(here.ledger, run.id, Path(summary.files["in_doubt"])) == ((), 2)
+
+
+async def test_only_a_column_that_has_the_key_of_every_order_says_which_order_a_row_is(tmp_path: Path) -> None:
+    """A column that differs from the keys only in a late row does not lead a decision to another order."""
+    names, many = HEADER.split(","), 101
+    keys = [(f"S{number:03}", f"S{number:03}") for number in range(many)] + [("S000", "S000-B")]
+    lines = [",".join([invoice, *ROW.format(key=key).split(",")]) for invoice, key in keys]
+    source = tmp_path / "orders.csv"
+    source.write_text("\n".join([",".join(["invoice_number", *names]), *lines]) + "\n")
+    async with place(tmp_path, "plain") as here:
+        here.simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset"))
+        push = Push(here.gs, here.ledger)
+        with open_source(str(source), options=SourceOptions(now=NOW)) as opened:
+            run, _ = await push.load_source(opened)
+        async with run:
+            await push.send(run)
+        summary = await write_results(here.ledger, await here.ledger.run(run.id), tmp_path / "out")
+        assert (summary.in_doubt, summary.origin["key_column"]) == (many + 1, "tracking_id")
+        assert summary.origin["key_field"] == "tracking_id"
+        file = Path(summary.files["in_doubt"])
+        marked = [
+            line.replace(",in_doubt,", ",not_created,") if ",S000-B," in line else line
+            for line in file.read_text().splitlines()
+        ]
+        file.write_text("\n".join(marked) + "\n")
+        read, left = await read_resolutions(here.ledger, run.id, file)
+        assert ([one.key for one in read], left) == (["S000-B"], many)
+        # With no such column, a decision is refused.
+        async with await here.ledger.begin(
+            environment="local", mode=Mode.DIRECT, source="x.csv", columns=("No.",)
+        ) as other:
+            await other.add([NewOrder(n, f"K{n}", b"{}", b'["K1"]') for n in (1, 2)])
+            await other.admit()
+        with pytest.raises(ConfigError, match="no column identifies the orders"):
+            await read_resolutions(here.ledger, other.id, _with_columns(tmp_path / "other.csv", "No."))
+
+
+def _with_columns(path: Path, *names: str) -> Path:
+    path.write_text(",".join([*names, *FEEDBACK]) + "\n")
+    return path

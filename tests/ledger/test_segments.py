@@ -325,6 +325,19 @@ async def test_a_stopped_run_is_sent_by_nobody(ledger: Ledger) -> None:
         await ledger.segments.stop("20200101T000000-none", "interrupted", "")
 
 
+async def test_a_run_that_has_ended_is_not_stopped(ledger: Ledger) -> None:
+    """It is said that nothing was stopped, and a later look does not show a stop."""
+    run_id = await put_up(ledger, 20)
+    part = await taken(ledger, run_id)
+    claimed = await part.claim((await ids(part))[:20])
+    await part.record([OrderOutcome(order, OrderState.REFUSED, error="no") for order in claimed])
+    assert await part.finish() is RunState.DONE
+    assert not await ledger.segments.stop(run_id, "interrupted", "interrupted")
+    distribution = await ledger.segments.distribution(run_id)
+    assert distribution is not None
+    assert distribution.stopped_at is None
+
+
 async def test_a_stopped_run_whose_worker_died_ends_with_its_lease(ledger: Ledger, where: str) -> None:
     """The sweeper says that it is over, not before."""
     run_id = await put_up(ledger, 20)
@@ -376,9 +389,15 @@ async def test_workers_together_never_reserve_more_than_the_limit(ledger: Ledger
         assert rows == [(500, 200, 100)]
         assert sorted(part.elsewhere.spend for part in parts) == [0, 200, 400]
         await parts[0].finish()
-        await ledger.segments.spent(run.id, 0, 60)
+        await ledger.segments.spent(parts[0], 60)
         again = await taken(ledger, run.id, 0)
         assert again.elsewhere.spend == sum(300 if part is parts[0] else 0 for part in parts)
+        # The next worker of the segment counts all that was spent: a late word of the one before changes nothing.
+        await again.finish()
+        await ledger.segments.spent(again, 160)
+        await ledger.segments.spent(parts[0], 60)
+        with psycopg.connect(where) as database:
+            assert database.execute("SELECT spend FROM segments WHERE number = 0").fetchall() == [(160,)]
 
 
 async def test_a_lease_is_renewed_while_its_worker_lives(ledger: Ledger, where: str) -> None:

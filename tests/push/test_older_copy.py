@@ -1,6 +1,7 @@
 """Going on with an older copy of a ledger, over real HTTP."""
 
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ async def test_a_draft_in_an_older_copy_is_not_broadcast(tmp_path: Path, since: 
             async with again:
                 await push.send(again)
         assert here.simulator.audit()["doubled"] == {}
-        assert row.state is (OrderState.IN_DOUBT if since == "nothing" else OrderState.CREATED)
+        assert row.state is (OrderState.CREATED if since == "undone" else OrderState.IN_DOUBT)
+        assert ("price is 600000, not " in (row.error or "")) is (since == "mended")
 
 
 @pytest.mark.parametrize("switches", [{}, {"per_page_limit": 3, "meta": "absent"}])
@@ -113,3 +115,29 @@ async def test_an_earlier_cancelled_task_does_not_show_that_an_order_is_new(tmp_
         assert row.state is OrderState.CREATED
         live = [task["tracking_id"] for task in here.simulator.tasks() if task["history"][-1][0] == "broadcasting"]
         assert sorted(live) == ["T-0", "T-9"]
+
+
+async def test_a_clock_that_was_behind_shows_no_order_to_be_new(tmp_path: Path) -> None:
+    """Which runs are later than the copy is known by their order: an order that the copy has refused is looked up."""
+    async with place(tmp_path, settle=0) as here:
+        here.simulator.order_fault(Fault(operation="platform.drafts.create", kind="status", status=422))
+        await here.push(orders(2), mode=Mode.TWO_PHASE)
+        here.simulator.clear_faults()
+        await here.ledger.close()
+        shutil.copy(tmp_path / "ledger.db", tmp_path / "older.db")
+        async with await Ledger.open(tmp_path / "ledger.db", clock=here.clock.now) as newer:
+            async with (await Push(here.gs, newer, mode=Mode.TWO_PHASE).load_orders(orders(2)))[0] as run:
+                await Push(here.gs, newer, mode=Mode.TWO_PHASE).send(run)
+            identity = await newer.identity()
+        assert identity is not None
+
+        def behind() -> datetime:
+            return here.clock.now() - timedelta(days=2)
+
+        await accept_older(tmp_path / "older.db", newest=identity.counter + 1, clock=behind)
+        async with await Ledger.open(tmp_path / "older.db", clock=here.clock.now) as older:
+            push = Push(here.gs, older, mode=Mode.TWO_PHASE)
+            async with (await push.load_orders(orders(2)))[0] as run:
+                await push.send(run)
+                assert {row.state async for row in run.rows()} == {OrderState.CREATED}
+        assert here.simulator.audit()["doubled"] == {}

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import xlsxwriter
 
 from gotsurge_async import Address, Money, Order, TimeWindow, codec
 from gotsurge_async.bulk import Ledger, Mode, Push, Source, SourceOptions, UnusableSource
@@ -17,6 +18,7 @@ from gotsurge_async.push.load import Loader
 from gotsurge_async.push.plan import Plan, check_plan, make_plan
 from gotsurge_async.tables import open_source
 from gotsurge_async.tables.options import FileMap
+from tests.support.commands import HEADER, ROW
 from tests.support.order_forms import NOW, good_order, window
 from tests.support.pushes import place
 
@@ -237,6 +239,33 @@ async def test_the_map_is_part_of_the_plan(tmp_path: Path) -> None:
             (await make_plan(source_, now=NOW)).save(path)
         with check_plan(path, opened(other)) as source_, pytest.raises(UnusableSource, match="has no map"):
             await loader.source(source_)
+
+
+async def test_the_sheet_is_part_of_the_plan(tmp_path: Path) -> None:
+    """Another sheet of the planned workbook is refused."""
+    book, path = tmp_path / "o.xlsx", tmp_path / "plan.json"
+    with xlsxwriter.Workbook(book) as written:
+        for sheet in ("March", "April"):
+            page = written.add_worksheet(sheet)
+            for line, row in enumerate([HEADER, ROW.format(key=sheet)]):
+                for place, cell in enumerate(row.split(",")):
+                    page.write_string(line, place, cell)
+
+    def opened(sheet: str | None) -> Source:
+        return open_source(book, options=SourceOptions(now=NOW, sheet=sheet))
+
+    with opened(None) as source_:
+        made = await make_plan(source_, now=NOW)
+    made.save(path)
+    assert made.sheet == "March"
+    async with await Ledger.open(tmp_path / "ledger.db") as ledger:
+        loader = Loader(ledger, "local", Mode.DIRECT)
+        with check_plan(path, opened("April")) as source_, pytest.raises(UnusableSource, match="has a different sheet"):
+            await loader.source(source_)
+        with check_plan(path, opened("March")) as source_:
+            run, admission = await loader.source(source_)
+        async with run:
+            assert admission.pending == 1
 
 
 async def test_tight_windows_stand_in_the_plan() -> None:

@@ -87,7 +87,7 @@ DOCUMENTS: Mapping[str, Schema] = {
     ),
     "price": OBJECT,
     "plan": fields(
-        **texts("file"), **times("made_at"), **named(SHA256, "sha256 items_sha256? map_sha256?"),
+        **texts("file sheet?"), **times("made_at"), **named(SHA256, "sha256 items_sha256? map_sha256?"),
         **named(AMOUNTS, "spend most"),
         tight=listed(fields(**texts("key rule"), line=NUMBER)), similar=listed(TEXT), warnings=listed(TEXT),
         changed=listed(fields(**texts("key reason"), line=NUMBER)), preview=maybe(OBJECT),

@@ -101,7 +101,8 @@ async def stop(run_id: str, ledger: Place) -> Exit:
         stopped = await opened.segments.stop(run_id, INTERRUPTED, INTERRUPTED)
         if not stopped and await opened.segments.distribution(run_id) is None:
             raise UsageError(f"run {run_id} is not distributed to workers", "E702")
-    text = f"run {run_id}: {'is stopped' if stopped else 'was stopped already'}"
+        is_done = (await opened.run(run_id)).state is RunState.DONE
+    text = f"run {run_id}: {'is stopped' if stopped else 'has ended' if is_done else 'was stopped already'}"
     return finish({"run": run_id, "stopped": stopped}, Exit.CREATED, text)
 
 

@@ -194,6 +194,8 @@ def _of_the_form(info: RunInfo) -> Iterator[str]:
             yield from ("--encoding", form.encoding)
     if "--map" in reading:
         yield from ("--header-row", "1")  # the map may say where the source had it
+        if form.sheet is not None:
+            yield from ("--sheet", form.sheet)  # the map may name another one, which --sheet replaced
 
 
 def _resolved(ledger: Place) -> Place:

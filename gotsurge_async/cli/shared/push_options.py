@@ -175,7 +175,11 @@ stopping: Callable[..., Decorator[Any]] = functools.partial(in_group(STOPPING), 
 _stops = (
     stopping("--max-errors N", "Stop when more than N orders are refused."),
     stopping("--max-in-doubt N", "Stop when more than N orders are in doubt."),
-    stopping("--max-spend", "Stop before the prices of the orders add up to more than this.", type=amount),
+    stopping(
+        "--max-spend",
+        "Stop before the prices of new orders exceed this; --replace-changed does not count.",
+        type=amount,
+    ),
     stopping(
         "--stop-after-doubts N",
         "Stop when N calls in a row are in doubt; 0 for never.",

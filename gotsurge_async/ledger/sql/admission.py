@@ -12,7 +12,6 @@ from operator import itemgetter
 
 from msgspec import Struct, field
 
-from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Moved
 from gotsurge_async.ledger.errors import LedgerError
 from gotsurge_async.ledger.sql import runs
@@ -22,6 +21,7 @@ from gotsurge_async.ledger.sql.marks import CRASHED
 from gotsurge_async.ledger.sql.pages import Owner, take_key
 from gotsurge_async.ledger.sql.recorded import recorded
 from gotsurge_async.ledger.sql.runs import Held
+from gotsurge_async.ledger.sql.since import ACCEPTED_AT, Since, other_row
 from gotsurge_async.ledger.states import (
     CLAIMED,
     DOUBTFUL,
@@ -59,9 +59,6 @@ HELD_BACK = (
     "(gotsurge resolve), or push it again with --not-sent-before"
 )
 """The ``error`` of an order that is pushed first after `accept_older`, and that no evidence shows to be new."""
-
-ACCEPTED_AT = "older_accepted_at"
-"""In ``ledger_meta``: when an older copy was accepted; 0 since a person confirmed that all lost runs are known."""
 
 _UNDECIDED = UNFINISHED | CLAIMED
 """States that only the holder of the run can interpret: it may be sending at this moment."""
@@ -194,14 +191,14 @@ def accepted_at(db: Database) -> int | None:
 
 def first_pushed(db: Database, run: Held) -> set[int]:
     """The orders of a loading run that are pushed for the first time since an older copy was accepted, by their ids."""
-    accepted = accepted_at(db)
-    if accepted is None:
+    if accepted_at(db) is None:
         return set()
+    since = Since.read(db, run)
     known = {
         number_of(each.chunk.id, each.place)
         for block in contested(db, run)
         for each in block
-        if each.owner is not None or each.was_pushed_since(accepted)
+        if since.knows(each.other)
     }
     orders = {
         number_of(chunk.id, place)
@@ -322,10 +319,6 @@ class _Contest(Struct, frozen=True):
     drafts: int
     """The number of drafts that may exist of the order that had the key last, if the key is free."""
 
-    def was_pushed_since(self, moment: int) -> bool:
-        """Whether the run of the other order, whatever its state is, was begun since a moment."""
-        return self.other is not None and to_microseconds(self.other.run.created_at) >= moment
-
     @property
     def was_held_back(self) -> bool:
         """Whether the owner was not sent, because an older copy of the ledger was accepted."""
@@ -424,7 +417,10 @@ def decide(
             if state is OrderState.SENDING:
                 changed[theirs.id] = theirs
                 theirs.put_in_doubt(at, CRASHED, now)
-            mine.move(place, OrderState.ALREADY_PUSHED if each.same else OrderState.CHANGED, source=OrderState.LOADING)
+            why = other_row(db, run, mine, place, owner) if owner.is_read_in else ""
+            is_same = each.same and not why
+            mine.move(place, OrderState.ALREADY_PUSHED if is_same else OrderState.CHANGED, source=OrderState.LOADING)
+            mine.note(place, error=why or None)
             decided.already_pushed += 1
             decided.in_doubt += state in DOUBTFUL
             decided.archived += their_run.archived_in is not None

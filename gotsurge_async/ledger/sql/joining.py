@@ -10,13 +10,14 @@ from functools import lru_cache, partial
 
 from msgspec import Struct
 
-from gotsurge_async.clock import from_microseconds, to_microseconds
+from gotsurge_async.clock import from_microseconds
 from gotsurge_async.database import Database, Row
 from gotsurge_async.ledger.sql import marks, runs
 from gotsurge_async.ledger.sql.admission import HELD_BACK, Decided, add, contested, decide
 from gotsurge_async.ledger.sql.chunks import PLACES, Meta, clean, load, number_of
 from gotsurge_async.ledger.sql.pages import Owner, owners_at, owners_of_keys
 from gotsurge_async.ledger.sql.runs import Held
+from gotsurge_async.ledger.sql.since import Since
 from gotsurge_async.ledger.states import (
     CLAIMED,
     LETTERS,
@@ -177,7 +178,8 @@ def _join(
             answers[row.key] = answer
     new = _with_fingerprints([row for row in rows if row.key not in answers], fingerprint)
     if new:
-        first = {row.key for row in new if accepted is not None and not _pushed_since(owners.get(row.key), accepted)}
+        since = None if accepted is None else Since.read(db, run)
+        first = {row.key for row in new if since is not None and not since.knows(owners.get(row.key))}
         answers |= _add(db, run, new, first, now, compact=compact)
     return [answers[key] for key in keys]
 
@@ -243,10 +245,6 @@ def _inherits_draft(run: Held, row: NewOrder, owner: Owner) -> bool:
         and owner.task_id is not None
         and owner.payload == row.payload
     )
-
-
-def _pushed_since(owner: Owner | None, moment: int) -> bool:
-    return owner is not None and (owner.live or to_microseconds(owner.run.created_at) >= moment)
 
 
 def _add(

@@ -255,6 +255,11 @@ class Owner(NamedTuple):
         known = self.chunk.metas and self.chunk.packed != ARCHIVED
         return self.chunk.payload(self.place) if known else None
 
+    @property
+    def is_read_in(self) -> bool:
+        """Whether only the row that was sent is known: its lost run was read in from a result file."""
+        return bool(self.chunk.metas) and self.chunk.packed == ARCHIVED
+
 
 class Rival(Struct, frozen=True):
     """An order of a run, and the order that its key was pushed with, by whatever run."""

@@ -13,11 +13,12 @@ from gotsurge_async.database import Database, Place
 from gotsurge_async.ledger.errors import LedgerError
 from gotsurge_async.ledger.ledger import Ledger
 from gotsurge_async.ledger.sql import admission, marks, runs
-from gotsurge_async.ledger.sql.admission import ACCEPTED_AT, accepted_at
 from gotsurge_async.ledger.sql.admission import LOST as LOST
+from gotsurge_async.ledger.sql.admission import accepted_at
 from gotsurge_async.ledger.sql.chunks import Chunk, each_page, load
 from gotsurge_async.ledger.sql.pages import Owner, take_key
 from gotsurge_async.ledger.sql.recorded import recorded as recorded_tasks
+from gotsurge_async.ledger.sql.since import ACCEPTED_AT, accept_after
 from gotsurge_async.ledger.sql.store import Backend, place
 from gotsurge_async.ledger.states import (
     CLAIMED,
@@ -138,6 +139,7 @@ async def accept_older(where: str | Path | Place, *, newest: int = 0, clock: Clo
             doubtful = _put_in_doubt(db, ledger.stamp()) + db.change("stop_all_submitted", stopped=OLDER_COPY)
             # A frozen process that has a run or a claim of the newer copy writes nothing more.
             db.change("remember", name=ACCEPTED_AT, value=ledger.stamp())
+            accept_after(db)
             db.change("remember", name="first_epoch", value=runs.first_epoch(db) + runs.EPOCHS_OF_A_COPY)
             db.change("raise_run_epochs", by=runs.EPOCHS_OF_A_COPY)
             db.script("withdraw_all")

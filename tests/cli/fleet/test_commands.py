@@ -91,6 +91,9 @@ def test_a_run_that_waits_says_so(run: Runner, url: str, put_up: str) -> None:
     assert "stopped" in status.stdout
     assert f"gotsurge resume {put_up}" in status.output
     assert "--distributed" in status.output
+    with psycopg.connect(url) as database:
+        database.execute("UPDATE runs SET state = 'done'")
+    assert f"run {put_up}: has ended" in run("stop", put_up, "--ledger", url).stdout
 
 
 def test_rows_that_are_left_out_are_reported_where_a_run_is_put_up(

@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
+from gotsurge_async import codec
 from gotsurge_async.after import reconcile
 from gotsurge_async.after.lookup import Names, names_of
 from gotsurge_async.bulk import Ledger, OrderState
@@ -15,6 +17,7 @@ from gotsurge_async.models.answers import Task
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.simulator import Fault
 from tests.support.commands import HEADER, ROW, Shell, write_orders
+from tests.support.orders import orders
 
 
 @pytest.fixture(autouse=True)
@@ -320,6 +323,28 @@ def test_a_person_says_that_orders_are_new(shell: Shell) -> None:
     assert shell.run("ledger", "check", *shell.ledger).exit_code == 0
 
 
+@pytest.mark.parametrize("way", ["push", "a single order"])
+def test_a_look_up_of_another_account_proves_nothing(shell: Shell, way: str) -> None:
+    """What one account's Task List does not show may be another account's: it is not sent without a person's word."""
+    shell.push("A")
+    back_up(shell)
+    shell.push("H")
+    shutil.rmtree(shell.folder / "out")
+    put_back(shell)
+    accept(shell)
+    platform = attrs.evolve(shell, account="platform")
+    code, summary, said = pushed(platform, "H", "--max-spend", "SGD 1")
+    assert (code, summary["unprocessed"]) == (5, 1), said
+    if way == "push":
+        code, summary, _ = pushed(shell, "H")
+        assert (code, summary["in_doubt"]) == (3, 1)
+    else:
+        order = f"[{codec.encode(orders(1, 'H')[0]).decode().replace('H0', 'H')}]"
+        done = shell.run("tasks", "create", "-", *shell.place, *shell.ledger, "--json", stdin=order)
+        assert done.exit_code == 3, done.output
+    assert live(shell) == ["A", "H"]
+
+
 def test_the_question_ends(shell: Shell) -> None:
     """After --nothing-was-lost new orders are sent; said twice, or where nothing was accepted, it is refused."""
     shell.push("A")
@@ -355,6 +380,42 @@ def test_a_platform_partners_orders_are_looked_up(platform_shell: Shell, mode: s
     assert (code, summary["created"], summary["already_pushed"]) == (0, 2, 1), said
     assert live(shell) == ["A", "B", "C"]
     assert shell.run("ledger", "check", *shell.ledger).exit_code == 0
+
+
+@pytest.mark.parametrize("desk_name", ["shell", "platform_shell"])
+def test_an_order_that_differs_from_a_lost_run_s_row_is_changed(request: pytest.FixtureRequest, desk_name: str) -> None:
+    """The result file shows what the lost run sent: the same row is already pushed, another one has changed."""
+    shell: Shell = request.getfixturevalue(desk_name)
+    went_back(shell, "B", "C")
+    file = write_orders(shell.folder / "corrected.csv", ["B", "C"])
+    header, first, second = file.read_text().splitlines()
+    file.write_text("\n".join([header, first.replace("48.50", "99.00"), second]) + "\n")
+    for _ in range(2):
+        code, summary, said = pushed(shell, file)
+        assert (code, summary["changed"], summary["already_pushed"]) == (7, 1, 1), said
+        assert "differs from the row in its result file: price; " in said
+    if shell.account:
+        code, summary, said = pushed(shell, file, "--replace-changed")
+        assert (code, summary["changed"]) == (7, 1), said
+        assert "take the order back (gotsurge undo)" in said
+    assert pushed(shell, "BC")[0] == 0
+    assert live(shell) == ["A", "B", "C"]
+
+
+def test_what_a_lost_run_sent_with_another_content_is_in_doubt(platform_shell: Shell) -> None:
+    """The Task List shows the order with another price: neither a push nor a reconcile says that it was created."""
+    shell = platform_shell
+    went_back(shell, "B", files=False)
+    file = write_orders(shell.folder / "corrected.csv", ["B", "C"])
+    file.write_text(file.read_text().replace("48.50", "99.00"))
+    code, summary, _ = pushed(shell, file)
+    assert (code, summary["in_doubt"], summary["created"]) == (3, 1, 1)
+    assert "price is 4850000, not 9900000; if it is its own: gotsurge resolve " in summary["reasons"][0]["reason"]
+    assert shell.call("reconcile", summary["run"], "--rescan-after", "0").exit_code == 3
+    assert pushed(shell, file)[0] == 3
+    (task,) = [task["id"] for task in shell.simulator.tasks() if task["tracking_id"] == "B"]
+    assert shell.call("resolve", summary["run"], "--key", "B", "--created", task).exit_code == 0
+    assert live(shell) == ["A", "B", "C"]
 
 
 @pytest.mark.usefixtures("at_once")

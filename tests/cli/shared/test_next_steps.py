@@ -120,6 +120,9 @@ def test_a_refused_row_is_mended_in_its_file() -> None:
         "push out/RUN-refused.csv --env sandbox --account acme --map 'my map.toml' --timezone Asia/Singapore "
         "--header-row 1 --ledger /books/l.db"
     )
+    options |= {"form": {"format": "xlsx", "sheet": "April"}}
+    (command,) = commands({"refused": 2}, files={"refused": "out/RUN-refused.xlsx"}, options=options)
+    assert command.endswith("--timezone Asia/Singapore --header-row 1 --sheet April --ledger /books/l.db")
 
 
 def test_only_what_is_needed_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

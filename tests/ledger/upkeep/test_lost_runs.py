@@ -18,7 +18,7 @@ from gotsurge_async.ledger import (
 from gotsurge_async.ledger.sql.admission import HELD_BACK, LOST, Evidence
 from gotsurge_async.ledger.upkeep.check import check
 from gotsurge_async.ledger.upkeep.older_copy import LostOrder, accept_older, import_run
-from tests.ledger.kit import TidyLedger, added, begun, bring, loaded, states
+from tests.ledger.kit import TidyLedger, added, bring, loaded, states
 from tests.ledger.upkeep.test_check import json_orders
 
 LOST_RUN = RunInfo(
@@ -76,12 +76,16 @@ async def test_a_lost_run_is_put_in(where: str) -> None:
             "TRK-5": f"{LOST}; its task task-1 is recorded for another order",
         }
         assert (await ledger.run(LOST_RUN.id)).state is RunState.DONE
-        again = await begun(ledger)
-        changed = NewOrder(6, "TRK-6", b'{"tracking_id":"TRK-6","price":1}', b"[]")
+        columns = ("tracking_id", "price")
+        again = await ledger.begin(environment="simulator", mode=Mode.DIRECT, source="orders.csv", columns=columns)
+        changed = NewOrder(6, "TRK-6", b'{"tracking_id":"TRK-6","price":1}', b'["TRK-6","1"]')
         await again.add([*json_orders(1, 5), changed])
         admission = await again.admit()
         assert (admission.already_pushed, admission.in_doubt, admission.held_back) == (6, 5, 0)
-        assert (await again.counts()).already_pushed == 6  # what was sent is not known, so none is called changed
+        # What was sent is known by its row only: one that differs from it has changed.
+        assert await again.counts() == Counts(already_pushed=5, changed=1)
+        (why,) = [row.error or "" async for row in again.rows((OrderState.CHANGED,))]
+        assert f"pushed by run {LOST_RUN.id}, and differs from the row in its result file: price; " in why
     assert check(where).flaws == ()
 
 
