@@ -86,8 +86,9 @@ class Reconciled(Struct, frozen=True, kw_only=True):
     """The outcomes of a run's orders in doubt, without orders that another process decided meanwhile.
 
     Attributes:
-        created: orders that exist, even if their task has expired since.
-        cancelled: orders whose recorded task was cancelled; their keys may be pushed again.
+        created: orders that exist, even if in direct mode their task has expired since.
+        cancelled: orders whose recorded task was cancelled, or in two-phase mode has expired; their keys may be pushed
+            again.
         still_draft: orders whose recorded draft is still a draft and may be broadcast at any time. Resume the run to
             broadcast them.
         in_doubt: orders that stay in doubt.
@@ -374,8 +375,9 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
                 why = f"{listed(live)} of its name was cancelled: that does not prove that this order was"
                 step = f"gotsurge resolve {run.id} --key {quote(row.key)} --created {'TASK' if live[1:] else task.id}"
                 return _in_doubt(row, tasks, f"{why}; if it is its own: {step}")
-            why = "cancelled at the service"
-            return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=task.current_status, error=why)
+            return _ended(row, task)
+        if task.current_status in ENDED_EARLY and row.task_id and run.mode is Mode.TWO_PHASE:
+            return _ended(row, task)  # perhaps it expired as a draft, before any broadcast acted
         return OrderOutcome(row.id, OrderState.CREATED, task_id=task.id, status=task.current_status)
     drafts = {task.id: task.current_status for task in tasks if task.current_status and task.current_status.is_draft}
     if run.mode is Mode.TWO_PHASE and row.task_id in drafts:
@@ -385,6 +387,11 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
     states = ", ".join(sorted({str(task.current_status or "in an unknown state") for task in tasks}))
     why = f"{listed(tasks)} may be its own, and is {states}: that does not prove that it was broadcast"
     return _in_doubt(row, tasks, why)
+
+
+def _ended(row: OrderRow, task: "Task") -> OrderOutcome:
+    status = task.current_status
+    return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=status, error=f"{status} at the service")
 
 
 def _is_earlier(task: "Task", sent_at: datetime) -> bool:
@@ -432,9 +439,8 @@ async def _left_to_wait(gs: "GotSurge", ledger: Ledger) -> float:
 
 def _first_outcome(order: int, tasks: "Sequence[Task]") -> OrderOutcome:
     """The conclusion from the tasks of an order before it is admitted."""
-    live = [task for task in tasks if task.current_status != TaskStatus.CANCELLED]
-    active = [task for task in live if task.current_status not in ENDED_EARLY]
-    (task, *more) = active or live or tasks
+    live = [task for task in tasks if task.current_status not in ENDED_EARLY]
+    (task, *more) = live or tasks
     if not live or more or task.current_status is None or not task.current_status.is_past_draft:
         return OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {listed(live or tasks)} may be its own")
     return OrderOutcome(order, OrderState.CREATED, task.id, task.current_status)

@@ -51,7 +51,7 @@ from gotsurge_async.ledger import (
     Remark,
     Run,
 )
-from gotsurge_async.models.tasks import Receipt, TaskStatus
+from gotsurge_async.models.tasks import ENDED_EARLY, Receipt, TaskStatus
 from gotsurge_async.push.chunks import Body, ChunkSender, Claim, Results, is_nameless
 
 _EACH_ALONE = 2
@@ -120,8 +120,8 @@ class _Draft:
             return OrderOutcome(order.id, OrderState.IN_DOUBT, error=str(self.not_its_own))
         if status is None:
             return None
-        if status == TaskStatus.CANCELLED:
-            why = "cancelled at the service"
+        if status in ENDED_EARLY:  # whether it was ever broadcast or not: no driver has it, and none will
+            why = "expired at the service" if status == TaskStatus.EXPIRED else "cancelled at the service"
             self.result = Refused(order=order, error=Conflict(why, "E608", operation=DRAFTS_BROADCAST.name))
             return OrderOutcome(order.id, OrderState.CANCELLED, status=status, error=why)
         # An unknown status may mean that the draft was cancelled. It proves something only if it has changed since, and

@@ -385,6 +385,9 @@ KNOWN = answer({"updated_tasks": [{"id": "id-T-0"}]})
     [
         ("CANCELLED", REFUSED, "cancelled"),
         ("Cancelled", NAMELESS, "cancelled"),
+        ("expired", REFUSED, "cancelled"),
+        ("Expired", KNOWN, "cancelled"),
+        ("expired", MaybeSent("lost"), "cancelled"),
         ("BROADCASTING", REFUSED, "created"),
         ("canceled", REFUSED, "broadcasting"),
         ("deleted", NAMELESS, "broadcasting"),
