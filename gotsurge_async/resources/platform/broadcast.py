@@ -123,7 +123,7 @@ class _Broadcast:
                 f"the answer does not name the task, and the task cannot be read: {error}"
             )
         else:
-            if task.current_status == TaskStatus.DRAFT or not _has_status(task):
+            if _is_draft(task) or not _has_status(task):
                 self._failed[task_id] = self.unknown(
                     "the answer does not name the task, and a read does not show the task as broadcast"
                 )
