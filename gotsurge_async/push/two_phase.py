@@ -28,7 +28,7 @@ from gotsurge_async.calls.create import (
     other_name,
     stops_all,
 )
-from gotsurge_async.calls.outcome import MOVED
+from gotsurge_async.calls.outcome import MOVED, denial
 from gotsurge_async.calls.tries import backoff
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import (
@@ -361,7 +361,12 @@ class TwoPhaseSender(ChunkSender):
                 draft.refused |= claim.refused
         for task in answer.updated_tasks:
             status = task.current_status
-            if task.id in by_task and not by_task[task.id].other_name((task.tracking_id, None)):
+            if task.id in by_task and (why := denial(task.extra)):
+                # Of this draft; but its call was answered, and may have acted on it nevertheless.
+                by_task[task.id].trouble = BadRequest(
+                    f"the answer says no: {why}", explain_code="E404", operation=DRAFTS_BROADCAST.name
+                )
+            elif task.id in by_task and not by_task[task.id].other_name((task.tracking_id, None)):
                 by_task[task.id].updated |= status is None or not status.is_draft
                 if status is not None and status.is_past_draft:
                     by_task[task.id].status = status

@@ -58,6 +58,7 @@ async def test_each_order_has_its_task(create: Callable[[GotSurge], Create], tas
         ([NAMELESS, NAMELESS], [], (0, 1), "t-1 appears twice"),
         ([A, B, {"id": "t-C", "tracking_id": "B"}], ["t-A"], (1,), "more than one task for this order: t-B, t-C"),
         ([A, {"tracking_id": "B"}], ["t-A"], (1,), "tasks that cannot be read: 1"),
+        ([A, B | {"success": False, "error": "no truck"}], ["t-A"], (1,), "(B), the answer says no: no truck"),
         ([A, B, "?"], ["t-A", "t-B"], (), "tasks that cannot be read: 1"),
         ([{"id": "t-Y", "tracking_id": "A", "invoice_number": "I-B"}, B], ["t-B"], (0,), "task t-Y matches no order"),
     ],
