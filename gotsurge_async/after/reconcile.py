@@ -42,7 +42,7 @@ from gotsurge_async.ledger import (
     TaskTaken,
 )
 from gotsurge_async.ledger.errors import open_words
-from gotsurge_async.ledger.sql.admission import Evidence
+from gotsurge_async.ledger.sql.admission import ELSEWHERE, Evidence
 from gotsurge_async.ledger.upkeep.older_copy import LOST, TAKEN_BACK
 from gotsurge_async.models.tasks import ENDED_EARLY, TaskStatus
 from gotsurge_async.tables.checks.words import number_of
@@ -279,8 +279,8 @@ def _outcomes(conclusions: _Conclusions) -> list[OrderOutcome]:
 
 
 def _note(row: OrderRow, doubt: StillInDoubt) -> str:
-    """The note on an order that stays in doubt. It always repeats that an older copy was accepted."""
-    for words in (TAKEN_BACK, LOST):
+    """The note on an order that stays in doubt. It always repeats what decides how the order may continue."""
+    for words in (TAKEN_BACK, LOST, ELSEWHERE):
         if (row.error or "").startswith(words):
             return doubt.reason if doubt.reason.startswith(words) else f"{words}; {doubt.reason}"
     return doubt.reason
@@ -333,6 +333,9 @@ def _conclude(run: RunInfo, row: OrderRow, findings: Findings, read_at: datetime
     if not tasks:
         return StillInDoubt(key=row.key, reason=findings.unclear.get(row.id) or row.error or "not found")
     concluded = _conclude_from(run, row, tasks)
+    is_draft = isinstance(concluded, OrderOutcome) and concluded.state is OrderState.BROADCASTING
+    if is_draft and row.error and row.error.startswith(ELSEWHERE):
+        return _in_doubt(row, tasks, row.error)
     # Whether a cancel of its task was sent and, as far as is known, not answered.
     cancelling = row.state is OrderState.CANCELLING or (row.error or "").startswith(TAKEN_BACK)
     is_result = isinstance(concluded, OrderOutcome) and concluded.state is OrderState.CANCELLED

@@ -385,6 +385,8 @@ def request_id(headers: Mapping[str, str], secrets: Iterable[Secret] = ()) -> st
 # --- items that say no in a successful answer, as in a 207 -----------------------------------------------------------
 
 _NO = frozenset(("false", "no", "error", "failed", "failure", "rejected", "refused", "denied", "invalid"))
+_RESULTS = frozenset(("error", "errors", "success", "ok", "code", "status"))
+"""The names of fields in which an item may say no."""
 _SEVERAL = 207
 """The status of an answer whose items each have a result of their own."""
 _HINTS = b'"error', b'"success"'
@@ -393,6 +395,8 @@ _HINTS = b'"error', b'"success"'
 
 def says_no(content: Mapping[str, Any]) -> bool:
     """Whether a part of an answer has an error, the code or status of a failure, or a success or ok that is false."""
+    if content.keys().isdisjoint(_RESULTS):
+        return False
     flags, codes = ([_word(content.get(name)) for name in names] for names in (("success", "ok"), ("code", "status")))
     return (
         bool(content.get("error") or content.get("errors"))

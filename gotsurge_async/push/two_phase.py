@@ -51,6 +51,8 @@ from gotsurge_async.ledger import (
     Remark,
     Run,
 )
+from gotsurge_async.ledger.sql.admission import ELSEWHERE
+from gotsurge_async.models.platform import UpdatedTask
 from gotsurge_async.models.tasks import ENDED_EARLY, Receipt, TaskStatus
 from gotsurge_async.push.chunks import Body, ChunkSender, Claim, Results, is_nameless
 
@@ -74,6 +76,7 @@ class _Draft:
         status: the status in an answer since the last broadcast, "" if it has none; None without an answer.
         gone: the answer that there is no such task.
         not_its_own: a read of it named another order.
+        elsewhere: the description of another task that an answer to a broadcast named for its order; else "".
         trouble: the reason why it had no result after the last broadcast.
         result: its outcome, which the ledger has, too.
     """
@@ -88,6 +91,7 @@ class _Draft:
     status: TaskStatus | None = None
     gone: NotFound | None = None
     not_its_own: OutcomeUnknown | None = None
+    elsewhere: str = ""
     trouble: CallError | None = None
     result: OrderResult[PendingOrder] | None = None
 
@@ -105,6 +109,22 @@ class _Draft:
         """The description of a name by which an answer names another order; "" if it does not."""
         return other_name(codec.decode_names(self.order.payload), named)
 
+    def note(self, task: UpdatedTask) -> None:
+        """Note what the answer to its broadcast says of it."""
+        status = task.current_status
+        if why := denial(task.extra):  # but the call was answered, and may have acted on it nevertheless
+            text = f"the answer says no: {why}"
+            self.trouble = BadRequest(text, explain_code="E404", operation=DRAFTS_BROADCAST.name)
+        elif not self.other_name((task.tracking_id, None)):
+            self.updated |= status is None or not status.is_draft
+            if status is not None and status.is_past_draft:
+                self.status = status
+
+    def note_other(self, task: UpdatedTask) -> None:
+        """Note another task that the answer to its broadcast shows, if it names this order."""
+        if task.tracking_id and task.tracking_id == codec.decode_names(self.order.payload)[0]:
+            self.elsewhere = f"{ELSEWHERE}: {task.id}"
+
     def conclude(self, *, alone: bool) -> OrderOutcome | None:
         """Set the result if an answer shows the order's outcome, and return the outcome for the ledger.
 
@@ -118,6 +138,11 @@ class _Draft:
         if self.not_its_own is not None:
             self.result = InDoubt(order=order, error=self.not_its_own)
             return OrderOutcome(order.id, OrderState.IN_DOUBT, error=str(self.not_its_own))
+        if self.elsewhere and (status is None or not status.is_past_draft):
+            self.result = InDoubt(
+                order=order, error=OutcomeUnknown(self.elsewhere, "E608", operation=DRAFTS_BROADCAST.name)
+            )
+            return OrderOutcome(order.id, OrderState.IN_DOUBT, error=self.elsewhere)
         if status is None:
             return None
         if status in ENDED_EARLY:  # whether it was ever broadcast or not: no driver has it, and none will
@@ -213,6 +238,7 @@ class TwoPhaseSender(ChunkSender):
                 row.status,
                 may_have_acted=row.state is not OrderState.DRAFTED,
                 is_over=self._is_over(row),
+                elsewhere=(row.error or "") if (row.error or "").startswith(ELSEWHERE) else "",
             )
             for row in rows
             if row.task_id
@@ -277,6 +303,9 @@ class TwoPhaseSender(ChunkSender):
             with suppress(LedgerError):  # then the process that resumes the run reads it
                 if left:
                     await uninterrupted(self.run.release_claim(left))
+                await self._conclude(
+                    [draft for draft in drafts if draft.result is None and draft.elsewhere], alone=False
+                )
             raise
         if error is not None:
             await uninterrupted(self._give_up([draft for draft in drafts if draft.result is None], error))
@@ -299,7 +328,11 @@ class TwoPhaseSender(ChunkSender):
                 error = await self._broadcast_call(claim, part)
                 if error is not None and stops_all(error):
                     # Earlier answers of this round count; no read would be answered now.
-                    answered = [draft for draft in left if draft.status is not None and draft.status.is_past_draft]
+                    answered = [
+                        draft
+                        for draft in left
+                        if draft.elsewhere or (draft.status is not None and draft.status.is_past_draft)
+                    ]
                     await self._conclude(answered, alone=one_by_one)
                     return error
                 errors.append(error)
@@ -360,16 +393,11 @@ class TwoPhaseSender(ChunkSender):
                 draft.may_have_acted |= may_have_acted
                 draft.refused |= claim.refused
         for task in answer.updated_tasks:
-            status = task.current_status
-            if task.id in by_task and (why := denial(task.extra)):
-                # Of this draft; but its call was answered, and may have acted on it nevertheless.
-                by_task[task.id].trouble = BadRequest(
-                    f"the answer says no: {why}", explain_code="E404", operation=DRAFTS_BROADCAST.name
-                )
-            elif task.id in by_task and not by_task[task.id].other_name((task.tracking_id, None)):
-                by_task[task.id].updated |= status is None or not status.is_draft
-                if status is not None and status.is_past_draft:
-                    by_task[task.id].status = status
+            if (own := by_task.get(task.id)) is not None:
+                own.note(task)
+                continue
+            for draft in drafts:
+                draft.note_other(task)
         return None
 
     async def _look(self, draft: _Draft) -> CallError | SignInNeeded | None:

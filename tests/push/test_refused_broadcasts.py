@@ -1,4 +1,4 @@
-"""What a refusal of a broadcast proves in two-phase mode: of a draft alone, of several, and when reads are old."""
+"""What a broadcast proves that was refused, alone or with others, or answered oddly, even when reads are old."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.bulk import OrderState
+from gotsurge_async.bulk import Mode, OrderState, Reconciler
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import Response
-from tests.push.test_push import counted
+from tests.push.test_push import counted, pushing
 from tests.push.test_two_phase_answers import Platform, loaded, send
-from tests.support.orders import answer
+from tests.support.orders import answer, orders
 
 DRAFT = {"current_status": "draft"}
 
@@ -149,3 +149,39 @@ async def test_a_draft_to_which_the_answer_says_no_is_not_created(tmp_path: Path
         assert (await send(push, run)).stopped_by is None
         assert await run.counts() == counted(created=1, broadcasting=1)
         assert ("pickup is over" if status == "draft" else status) in (await errors_of(run))["T-1"]
+
+
+@pytest.mark.parametrize("blind", [False, True])
+async def test_no_broadcast_is_repeated_that_made_another_task(tmp_path: Path, blind: bool) -> None:
+    """The answer names another task for the order, which is in doubt while its own one is a draft, or cannot be read.
+
+    Neither a resumed run, nor reconcile, nor a push of the same order broadcasts the draft again.
+    """
+    platform = Platform()
+    other = {"id": "new", "tracking_id": "T-0", "current_status": "broadcasting"}
+    platform.broadcast = lambda _: answer({"updated_tasks": [other]})
+    platform.read = lambda task_id: answer({}, 503) if blind else answer({"id": task_id, **DRAFT})
+    run_id = ""
+    async with pushing(tmp_path, platform, mode=Mode.TWO_PHASE) as (push, ledger):
+        for _ in range(2):
+            run, _ = await push.load_orders(orders(1))
+            async with run:
+                for _ in range(2):
+                    await send(push, run)
+                    assert await run.counts() == counted(in_doubt=1)
+            run_id = run.id
+            (doubt,) = (await Reconciler(push._gs, ledger).reconcile(run_id, task_list=False)).in_doubt
+            assert "names another task for this order: new" in doubt.reason
+        platform.read = lambda task_id: answer({"id": task_id, "current_status": "accepted"})
+        assert len((await Reconciler(push._gs, ledger).reconcile(run_id, task_list=False)).created) == 1
+    assert platform.broadcasts == [["id-T-0"]]
+
+
+async def test_another_task_in_the_answer_does_not_matter_if_its_own_is_broadcast(tmp_path: Path) -> None:
+    """An answer may list more tasks than those that were broadcast."""
+    platform = Platform()
+    other = {"id": "new", "tracking_id": "T-0", "current_status": "broadcasting"}
+    platform.broadcast = lambda _: answer({"updated_tasks": [other]})
+    async with loaded(tmp_path, platform, 1) as (push, run):
+        await send(push, run)
+        assert await run.counts() == counted(created=1)

@@ -59,6 +59,9 @@ HELD_BACK = (
 )
 """The ``error`` of an order that is pushed first after `accept_older`, and that no evidence shows to be new."""
 
+ELSEWHERE = "the answer to its broadcast names another task for this order"
+"""The beginning of the ``error`` of an order in doubt whose draft must not be broadcast again."""
+
 ACCEPTED_AT = "older_accepted_at"
 """In ``ledger_meta``: when an older copy was accepted; 0 since a person confirmed that all lost runs are known."""
 
@@ -402,7 +405,8 @@ def decide(
             goes_on = OrderState.DRAFTED if state is OrderState.DRAFTED else OrderState.BROADCASTING
             mine.move(place, goes_on, source=OrderState.LOADING)
             mine.record(place, theirs.tasks[at][0], theirs.status(at))
-            mine.note(place, lost_drafts=lost)
+            why = theirs.error(at) or ""
+            mine.note(place, lost_drafts=lost, error=why if why.startswith(ELSEWHERE) else None)
             mine.claimed_at = theirs.claimed_at
             mine.open_until = max(mine.open_until or 0, theirs.open_until or 0) or None
         elif state in WAITING or (decided.not_sent_before and state is OrderState.IN_DOUBT and each.was_held_back):
