@@ -28,7 +28,7 @@ from gotsurge_async.calls.create import (
     other_name,
     stops_all,
 )
-from gotsurge_async.calls.outcome import MOVED, denial
+from gotsurge_async.calls.outcome import MOVED, denial, says_no
 from gotsurge_async.calls.tries import backoff
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import (
@@ -72,7 +72,8 @@ class _Draft:
             draft; it may act even after it was read as a draft.
         is_over: no earlier broadcast of it can act any more: if a read shows a draft before the next one, none did.
         refused: a broadcast of it was refused, and it was not read since.
-        updated: the answer to a broadcast named it as updated, and not as a draft.
+        updated: the answer to a broadcast named it as updated, and not as a draft; and none said no.
+        denied: the answer to a broadcast said no to it.
         status: the status in an answer since the last broadcast, "" if it has none; None without an answer.
         gone: the answer that there is no such task.
         not_its_own: a read of it named another order.
@@ -88,6 +89,7 @@ class _Draft:
     is_over: bool = False
     refused: bool = False
     updated: bool = False
+    denied: bool = False
     status: TaskStatus | None = None
     gone: NotFound | None = None
     not_its_own: OutcomeUnknown | None = None
@@ -113,10 +115,11 @@ class _Draft:
         """Note what the answer to its broadcast says of it."""
         status = task.current_status
         if why := denial(task.extra):  # but the call was answered, and may have acted on it nevertheless
+            self.denied, self.updated = True, False
             text = f"the answer says no: {why}"
             self.trouble = BadRequest(text, explain_code="E404", operation=DRAFTS_BROADCAST.name)
         elif not self.other_name((task.tracking_id, None)):
-            self.updated |= status is None or not status.is_draft
+            self.updated |= not self.denied and (status is None or not status.is_draft)
             if status is not None and status.is_past_draft:
                 self.status = status
 
@@ -152,7 +155,8 @@ class _Draft:
         # An unknown status may mean that the draft was cancelled. It proves something only if it has changed since, and
         # a broadcast was answered.
         was_draft = TaskStatus(self.first_status or "").is_draft
-        if status.is_past_draft or (self.updated and was_draft and not status.is_draft and status.strip()):
+        is_new = self.updated and was_draft and status.strip() and not (status.is_draft or says_no({"status": status}))
+        if status.is_past_draft or is_new:
             self.result = Created(order=order, receipt=Receipt(id=self.task_id, current_status=status))
             return OrderOutcome(order.id, OrderState.CREATED, task_id=self.task_id, status=status)
         if not status.is_draft:

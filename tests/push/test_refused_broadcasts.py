@@ -134,21 +134,27 @@ async def test_what_may_have_been_broadcast_by_a_process_that_ended_is_never_ref
 
 @pytest.mark.parametrize("status", ["rejected", "failed", "draft"])
 async def test_a_draft_to_which_the_answer_says_no_is_not_created(tmp_path: Path, status: str) -> None:
-    """An item of a 207 is an error: its order is in doubt, whatever its task is called, and the push continues."""
+    """An item of a 207 is an error: its order is in doubt, whatever its task is called, and the push continues.
+
+    Further broadcasts, also of a later push, change nothing if their answers show what the task is called.
+    """
     platform = Platform()
     denied = {"id": "id-T-1", "success": False, "error": "the pickup is over"}
 
     def act(task_ids: list[str]) -> Response:
-        updated = [{"id": task_id, "current_status": "broadcasting"} for task_id in task_ids if task_id != "id-T-1"]
-        return answer({"updated_tasks": [*updated, denied]}, 207)
+        if len(platform.broadcasts) > 1:
+            return answer({"updated_tasks": [{"id": "id-T-1", "current_status": status}]})
+        return answer({"updated_tasks": [{"id": task_ids[0], "current_status": "broadcasting"}, denied]}, 207)
 
     platform.create = lambda tasks: answer({"tasks": [{"id": f"id-{each['tracking_id']}", **DRAFT} for each in tasks]})
     platform.broadcast = act
     platform.read = lambda task_id: answer({"id": task_id, "current_status": status})
     async with loaded(tmp_path, platform, 2, attempts=2) as (push, run):
-        assert (await send(push, run)).stopped_by is None
+        assert ((await send(push, run)).stopped_by is None) is (status != "draft")
         assert await run.counts() == counted(created=1, broadcasting=1)
-        assert ("pickup is over" if status == "draft" else status) in (await errors_of(run))["T-1"]
+        assert ("still a draft" if status == "draft" else status) in (await errors_of(run))["T-1"]
+        await send(push, run)
+        assert await run.counts() == counted(created=1, broadcasting=1)
 
 
 @pytest.mark.parametrize("blind", [False, True])

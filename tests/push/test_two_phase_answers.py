@@ -393,6 +393,7 @@ KNOWN = answer({"updated_tasks": [{"id": "id-T-0"}]})
         ("deleted", NAMELESS, "broadcasting"),
         ("broadcast_failed", MaybeSent("lost"), "broadcasting"),
         ("hovering", KNOWN, "created"),
+        ("rejected", KNOWN, "broadcasting"),
     ],
 )
 @pytest.mark.parametrize("draft", ["draft", "PENDING_BROADCAST"])
