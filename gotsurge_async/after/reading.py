@@ -17,7 +17,7 @@ from gotsurge_async.after.lookup import Names
 from gotsurge_async.errors import ConfigError, InvalidData, code_of
 from gotsurge_async.ledger import Identity, Ledger, Mode, NewOrder, OrderRow, RunInfo, RunState
 from gotsurge_async.ledger.errors import reading_payload
-from gotsurge_async.ledger.sql.since import READ_IN
+from gotsurge_async.ledger.sql.pages import READ_IN
 from gotsurge_async.ledger.upkeep.older_copy import LostOrder, import_run, import_tasks
 from gotsurge_async.push.load import FORM
 from gotsurge_async.tables import Form

@@ -42,7 +42,7 @@ from gotsurge_async.ledger import (
     TaskCancelling,
     TaskTaken,
 )
-from gotsurge_async.ledger.errors import open_words
+from gotsurge_async.ledger.errors import ELSEWHERE, open_words
 from gotsurge_async.ledger.sql.admission import Evidence
 from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.ledger.upkeep.older_copy import LOST, TAKEN_BACK
@@ -89,8 +89,9 @@ class Reconciled(Struct, frozen=True, kw_only=True):
     """The outcomes of a run's orders in doubt, without orders that another process decided meanwhile.
 
     Attributes:
-        created: orders that exist, even if their task has expired since.
-        cancelled: orders whose recorded task was cancelled; their keys may be pushed again.
+        created: orders that exist, even if in direct mode their task has expired since.
+        cancelled: orders whose recorded task was cancelled, or in two-phase mode has expired; their keys may be pushed
+            again.
         still_draft: orders whose recorded draft is still a draft and may be broadcast at any time. Resume the run to
             broadcast them.
         in_doubt: orders that stay in doubt.
@@ -286,8 +287,8 @@ def _outcomes(conclusions: _Conclusions) -> list[OrderOutcome]:
 
 
 def _note(row: OrderRow, doubt: StillInDoubt) -> str:
-    """The note on an order that stays in doubt. It always repeats that an older copy was accepted."""
-    for words in (TAKEN_BACK, LOST):
+    """The note on an order that stays in doubt. It always repeats what decides how the order may continue."""
+    for words in (TAKEN_BACK, LOST, ELSEWHERE):
         if (row.error or "").startswith(words):
             return doubt.reason if doubt.reason.startswith(words) else f"{words}; {doubt.reason}"
     return doubt.reason
@@ -340,6 +341,9 @@ def _conclude(run: RunInfo, row: OrderRow, findings: Findings, read_at: datetime
     if not tasks:
         return StillInDoubt(key=row.key, reason=findings.unclear.get(row.id) or row.error or "not found")
     concluded = _conclude_from(run, row, tasks)
+    is_draft = isinstance(concluded, OrderOutcome) and concluded.state is OrderState.BROADCASTING
+    if is_draft and row.error and row.error.startswith(ELSEWHERE):
+        return _in_doubt(row, tasks, row.error)
     # Whether a cancel of its task was sent and, as far as is known, not answered.
     cancelling = row.state is OrderState.CANCELLING or (row.error or "").startswith(TAKEN_BACK)
     is_result = isinstance(concluded, OrderOutcome) and concluded.state is OrderState.CANCELLED
@@ -377,14 +381,15 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
         may_be_live = any(other.current_status not in ENDED_EARLY for other in tasks)
         if not active and not row.task_id and (may_be_live or (row.error or "").startswith(LOST)):
             return _in_doubt(row, tasks, f"{listed(live)} has ended, and another one of its name may be on its way")
-        if task.current_status == TaskStatus.CANCELLED:
-            if not row.task_id:
-                why = f"{listed(live)} of its name was cancelled: that does not prove that this order was"
-                task_id = "TASK" if live[1:] else shell.word(task.id)
-                step = f"gotsurge resolve {run.id} --key {shell.word(row.key)} --created {task_id}"
-                return _in_doubt(row, tasks, f"{why}; if it is its own: {step}")
-            why = "cancelled at the service"
-            return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=task.current_status, error=why)
+        is_cancelled = task.current_status == TaskStatus.CANCELLED
+        if is_cancelled and not row.task_id:
+            why = f"{listed(live)} of its name was cancelled: that does not prove that this order was"
+            task_id = "TASK" if live[1:] else shell.word(task.id)
+            step = f"gotsurge resolve {run.id} --key {shell.word(row.key)} --created {task_id}"
+            return _in_doubt(row, tasks, f"{why}; if it is its own: {step}")
+        # Perhaps it expired as a draft, before any broadcast acted.
+        if is_cancelled or (task.current_status in ENDED_EARLY and row.task_id and run.mode is Mode.TWO_PHASE):
+            return _ended(row, task)
         if not row.task_id and (row.error or "").startswith(LOST) and (why := _differs(run.id, row, task)):
             return _in_doubt(row, tasks, why)
         return OrderOutcome(row.id, OrderState.CREATED, task_id=task.id, status=task.current_status)
@@ -396,6 +401,11 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
     states = ", ".join(sorted({str(task.current_status or "in an unknown state") for task in tasks}))
     why = f"{listed(tasks)} may be its own, and is {states}: that does not prove that it was broadcast"
     return _in_doubt(row, tasks, why)
+
+
+def _ended(row: OrderRow, task: "Task") -> OrderOutcome:
+    status = task.current_status
+    return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=status, error=f"{status} at the service")
 
 
 def _is_earlier(task: "Task", sent_at: datetime) -> bool:
@@ -457,9 +467,8 @@ async def _left_to_wait(gs: "GotSurge", ledger: Ledger) -> float:
 
 def _first_outcome(order: int, tasks: "Sequence[Task]") -> OrderOutcome:
     """The conclusion from the tasks of an order before it is admitted."""
-    live = [task for task in tasks if task.current_status != TaskStatus.CANCELLED]
-    active = [task for task in live if task.current_status not in ENDED_EARLY]
-    (task, *more) = active or live or tasks
+    live = [task for task in tasks if task.current_status not in ENDED_EARLY]
+    (task, *more) = live or tasks
     if not live or more or task.current_status is None or not task.current_status.is_past_draft:
         return OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {listed(live or tasks)} may be its own")
     return OrderOutcome(order, OrderState.CREATED, task.id, task.current_status)

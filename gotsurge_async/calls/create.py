@@ -2,12 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import attrs
 
-from gotsurge_async.calls.outcome import Outcome
+from gotsurge_async.calls.outcome import Outcome, denied_receipts
 from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import KeysSeen, ResultStream
 from gotsurge_async.codec.compiled import filler
@@ -121,13 +121,14 @@ def results_of_receipts(
     operation: str = "",
     status: int | None = None,
     *,
+    denied: Mapping[str, str] = {},
     shared_by_place: bool = True,
 ) -> list[OrderResult[T]]:
     """The results of a chunk whose create was answered; an order without a task, or with two, is in doubt."""
-    if is_in_order(identities, receipts):
+    if not denied and is_in_order(identities, receipts):
         created: list[OrderResult[T]] = _all_created(orders, receipts)
         return created
-    tasks, doubts = match_alone(identities, receipts, operation, status, shared_by_place=shared_by_place)
+    tasks, doubts = match_alone(identities, receipts, operation, status, denied=denied, shared_by_place=shared_by_place)
     return [
         InDoubt(order=order, error=doubts[row]) if receipt is None else Created(order=order, receipt=receipt)
         for row, (order, receipt) in enumerate(zip(orders, tasks, strict=True))
@@ -140,10 +141,13 @@ def match_alone(
     operation: str,
     status: int | None = None,
     *,
+    denied: Mapping[str, str] = {},
     whole: bool = True,
     shared_by_place: bool = True,
 ) -> tuple[list[Answered | None], dict[int, OutcomeUnknown]]:
-    """Match orders as `match`, but give none to an order for which the answer names more than one task.
+    """Match orders as `match`, but give none to an order for which the answer names more than one task, or says no.
+
+    ``denied`` has the reasons of tasks to which the answer says no, by their ids, see `calls.outcome`.
 
     Returns the task of each order, None for an order in doubt; and the error of each order in doubt, by its index.
     """
@@ -160,6 +164,8 @@ def match_alone(
             why = "no task in the answer is certainly for this order"
         elif row in also:
             why = f"the answer names more than one task for this order: {', '.join([task.id, *also[row]])}"
+        elif task.id in denied:
+            why = f"the answer says no: {denied[task.id]}"
         else:
             continue
         doubts[row] = OutcomeUnknown(why, "E404", operation=operation, status=status)
@@ -267,32 +273,6 @@ def have_own_tracking_ids(identities: Sequence[Identity]) -> bool:
     return len(tracking_ids) == len(identities) and None not in tracking_ids
 
 
-def share_a_name(mine: Identity, theirs: Identity) -> bool:
-    """Whether two orders have the same tracking id, or the same invoice number."""
-    return any(one and one == other for one, other in zip(mine, theirs, strict=True))
-
-
-def are_alike(mine: Identity, theirs: Identity) -> bool:
-    """Whether two orders share a name, and no name distinguishes them."""
-    return share_a_name(mine, theirs) and not other_name(mine, theirs)
-
-
-def apart(identities: Sequence[Identity], clash: Callable[[Identity, Identity], bool]) -> list[list[int]]:
-    """Divide orders, by their indices, into groups in which no two clash; only orders that share a name may clash."""
-    names = [[name for name in column if name] for column in zip(*identities, strict=True)]
-    if all(len(set(column)) == len(column) for column in names):
-        return [[*range(len(identities))]]
-    groups: list[list[int]] = []
-    for row, identity in enumerate(identities):
-        for group in groups:
-            if not any(clash(identity, identities[other]) for other in group):
-                group.append(row)
-                break
-        else:
-            groups.append([row])
-    return groups
-
-
 async def create_chunk(
     session: Session,
     endpoint: "Endpoint[CreatedTasks]",
@@ -314,11 +294,14 @@ async def create_chunk(
             show the order either, the position decides; but after reads not between orders that share a name.
     """
     status: int | None = None
+    denied: Mapping[str, str] = {}
 
     def read(reading: "Codec", answer: "Response") -> list[Receipt]:
-        nonlocal status
+        nonlocal status, denied
         status = answer.status
-        return reading.decode_receipts(answer.body)
+        receipts = reading.decode_receipts(answer.body)
+        denied = denied_receipts(answer, receipts)
+        return receipts
 
     try:
         receipts = await session.call(
@@ -333,7 +316,9 @@ async def create_chunk(
     if look_up is not None and not is_in_order(identities, receipts):
         receipts = await _looked_up(identities, receipts, look_up)
     by_place = look_up is None
-    return results_of_receipts(orders, identities, receipts, endpoint.name, status, shared_by_place=by_place)
+    return results_of_receipts(
+        orders, identities, receipts, endpoint.name, status, denied=denied, shared_by_place=by_place
+    )
 
 
 async def _looked_up(

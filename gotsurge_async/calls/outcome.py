@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from gotsurge_async.api.endpoints import Endpoint
+from gotsurge_async.codec.text import decode_plain
 from gotsurge_async.errors import (
     BadRequest,
     CallError,
@@ -26,6 +27,7 @@ from gotsurge_async.errors import (
     code_of,
     rejection_class,
 )
+from gotsurge_async.models.tasks import Receipt
 from gotsurge_async.models.words import one_line
 from gotsurge_async.secrets import Secret, headers_for_log, longest_form, url_for_log, without
 from gotsurge_async.starting import pattern
@@ -278,6 +280,11 @@ def service_message(body: bytes, secrets: Sequence[Secret] = ()) -> str:
     return _short(hidden)
 
 
+def message_in(content: Any) -> str:
+    """The message in a part of an answer, of any shape; "" if it has none."""
+    return _short(_find(content, depth=0))
+
+
 def _find(value: Any, depth: int) -> str:
     if isinstance(value, str):
         return value
@@ -375,3 +382,48 @@ def request_id(headers: Mapping[str, str], secrets: Iterable[Secret] = ()) -> st
         if _PLAIN_ID.fullmatch(value) and without(value, secrets) == value:
             return value
     return None
+
+
+# --- items that say no in a successful answer, as in a 207 -----------------------------------------------------------
+
+_NO = frozenset(("false", "no", "error", "failed", "failure", "rejected", "refused", "denied", "invalid"))
+_RESULTS = frozenset(("error", "errors", "success", "ok", "code", "status"))
+"""The names of fields in which an item may say no."""
+_SEVERAL = 207
+"""The status of an answer whose items each have a result of their own."""
+_HINTS = b'"error', b'"success"'
+"""In other answers an item that says no has one of these names; looking for them costs hardly anything."""
+
+
+def says_no(content: Mapping[str, Any]) -> bool:
+    """Whether a part of an answer has an error, the code or status of a failure, or a success or ok that is false."""
+    if content.keys().isdisjoint(_RESULTS):
+        return False
+    flags, codes = ([_word(content.get(name)) for name in names] for names in (("success", "ok"), ("code", "status")))
+    return (
+        bool(content.get("error") or content.get("errors"))
+        or "0" in flags
+        or not _NO.isdisjoint([*flags, *codes])
+        or any(len(code) == 3 and code.isdecimal() and "300" <= code < "600" for code in codes)
+    )
+
+
+def _word(value: Any) -> str:
+    return str(value).strip().casefold() if isinstance(value, str | int) else ""
+
+
+def denial(content: Mapping[str, Any]) -> str:
+    """The reason that a part of an answer gives for its no; "" if it does not say no."""
+    return (message_in(content) or "it gives no reason") if says_no(content) else ""
+
+
+def denials(items: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, str]:
+    """The reasons of items that say no, by the ids of their tasks; each item is passed with its task's id."""
+    return {task_id: why for task_id, content in items if content and (why := denial(content))}
+
+
+def denied_receipts(answer: Response, receipts: Iterable[Receipt]) -> dict[str, str]:
+    """The reasons of items of a create's answer that say no, by the ids that it names."""
+    if answer.status != _SEVERAL and not any(hint in answer.body for hint in _HINTS):
+        return {}
+    return denials([(receipt.id, decode_plain(receipt.raw)) for receipt in receipts])

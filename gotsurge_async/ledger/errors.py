@@ -40,6 +40,8 @@ from gotsurge_async.models.words import printable
 from gotsurge_async.starting import pattern
 from gotsurge_async.system import shell
 
+ELSEWHERE = "the answer to its broadcast names another task for this order"
+"""The beginning of the ``error`` of an order in doubt whose draft must not be broadcast again."""
 RESCUE = (
     "Do not start another ledger: it would send everything again. `gotsurge ledger check` lists the damage. Replace "
     "this ledger with the newest copy that `gotsurge ledger backup` made, and remove its -wal and -shm files; then run "

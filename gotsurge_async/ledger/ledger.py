@@ -22,8 +22,8 @@ from gotsurge_async.ledger.sql import joining, marks, pages, runs
 from gotsurge_async.ledger.sql.admission import accepted_at, first_pushed
 from gotsurge_async.ledger.sql.chunks import LAST, PLACES, each_page, load
 from gotsurge_async.ledger.sql.joining import Recorded
+from gotsurge_async.ledger.sql.pages import ACCEPTED_AT
 from gotsurge_async.ledger.sql.recorded import recorded as recorded_tasks
-from gotsurge_async.ledger.sql.since import ACCEPTED_AT
 from gotsurge_async.ledger.sql.store import Store, reads
 from gotsurge_async.ledger.states import (
     LETTERS,

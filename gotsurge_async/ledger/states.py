@@ -73,8 +73,8 @@ class OrderState(StrEnum):
     SUPERSEDED = "superseded"
     """A later run took it over, with its draft if it is the same order. That run has its key now."""
     CANCELLED = "cancelled"
-    """Its task was cancelled, or its draft was before a broadcast, or a person stated that its task is gone. Its
-    key may be pushed again."""
+    """Its task was cancelled, or had expired when it was read in two-phase mode, or a person stated that it is gone.
+    Its key may be pushed again."""
     WITHDRAWN = "withdrawn"
     """It was certainly not sent, and will not be, as its caller knows. Its key may be pushed again."""
     CANCELLING = "cancelling"

@@ -12,6 +12,7 @@ import attrs
 
 from gotsurge_async import codec
 from gotsurge_async.api.endpoints import TASKS_CREATE, TASKS_GET, Endpoint
+from gotsurge_async.calls.apart import apart, are_alike, share_a_name
 from gotsurge_async.calls.create import (
     STOPPERS,
     Created,
@@ -20,11 +21,8 @@ from gotsurge_async.calls.create import (
     OrderResult,
     Refused,
     Unprocessed,
-    apart,
-    are_alike,
     create_chunk,
     have_own_tracking_ids,
-    share_a_name,
 )
 from gotsurge_async.calls.outcome import MOVED, Outcome
 from gotsurge_async.calls.session import Session

@@ -1,8 +1,9 @@
 """Two-phase mode, for platform partners: drafts first, then a broadcast of the recorded drafts. Exactly once.
 
 A lost answer to a draft create costs an unused draft: the order is drafted anew, and only the recorded draft is ever
-broadcast. A broadcast acts on drafts only, so it may be repeated, by the same id. Once it may have left, only a read of
-its task settles an order: if that fails as well, the order stays ``broadcasting``, in doubt, until a read succeeds.
+broadcast. A broadcast acts on drafts only, so it may be repeated, by the same id. Once it may have acted, only a read
+of its task as no draft settles an order: until then the order stays ``broadcasting``, in doubt. A read may be out of
+date, so one that shows a draft proves something only after the time in which the broadcast may act.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from gotsurge_async.calls.create import (
     other_name,
     stops_all,
 )
+from gotsurge_async.calls.outcome import MOVED, denial, says_no
 from gotsurge_async.calls.tries import backoff
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import (
@@ -48,7 +50,9 @@ from gotsurge_async.ledger import (
     Remark,
     Run,
 )
-from gotsurge_async.models.tasks import Receipt, TaskStatus
+from gotsurge_async.ledger.errors import ELSEWHERE
+from gotsurge_async.models.platform import UpdatedTask
+from gotsurge_async.models.tasks import ENDED_EARLY, Receipt, TaskStatus
 from gotsurge_async.push.chunks import Body, ChunkSender, Claim, Results, is_nameless
 
 _EACH_ALONE = 2
@@ -63,12 +67,16 @@ class _Draft:
 
     Attributes:
         first_status: the status in which it was recorded.
-        may_have_acted: a broadcast of it was answered or broken off; it may act even after it was read as a draft.
-        refused: a broadcast of it was refused, perhaps because of another draft, and it was not read since.
-        updated: the answer to a broadcast named it as updated, and not as a draft.
+        may_have_acted: a broadcast of it was answered or broken off, or refused for a reason that need not be this
+            draft; it may act even after it was read as a draft.
+        is_over: no earlier broadcast of it can act any more: if a read shows a draft before the next one, none did.
+        refused: a broadcast of it was refused, and it was not read since.
+        updated: the answer to a broadcast named it as updated, and not as a draft; and none said no.
+        denied: the answer to a broadcast said no to it.
         status: the status in an answer since the last broadcast, "" if it has none; None without an answer.
         gone: the answer that there is no such task.
         not_its_own: a read of it named another order.
+        elsewhere: the description of another task that an answer to a broadcast named for its order; else "".
         trouble: the reason why it had no result after the last broadcast.
         result: its outcome, which the ledger has, too.
     """
@@ -77,11 +85,14 @@ class _Draft:
     task_id: str
     first_status: str | None = None
     may_have_acted: bool = False
+    is_over: bool = False
     refused: bool = False
     updated: bool = False
+    denied: bool = False
     status: TaskStatus | None = None
     gone: NotFound | None = None
     not_its_own: OutcomeUnknown | None = None
+    elsewhere: str = ""
     trouble: CallError | None = None
     result: OrderResult[PendingOrder] | None = None
 
@@ -90,9 +101,31 @@ class _Draft:
         """Whether drivers may know of the draft."""
         return self.may_have_acted or self.refused
 
+    @property
+    def is_called_faulty(self) -> bool:
+        """Whether its last broadcast was refused, and not because it is no draft; and a read shows it."""
+        return self.status is not None and isinstance(self.trouble, BadRequest)
+
     def other_name(self, named: Identity) -> str:
         """The description of a name by which an answer names another order; "" if it does not."""
         return other_name(codec.decode_names(self.order.payload), named)
+
+    def note(self, task: UpdatedTask) -> None:
+        """Note what the answer to its broadcast says of it."""
+        status = task.current_status
+        if why := denial(task.extra):  # but the call was answered, and may have acted on it nevertheless
+            self.denied, self.updated = True, False
+            text = f"the answer says no: {why}"
+            self.trouble = BadRequest(text, explain_code="E404", operation=DRAFTS_BROADCAST.name)
+        elif not self.other_name((task.tracking_id, None)):
+            self.updated |= not self.denied and (status is None or not status.is_draft)
+            if status is not None and status.is_past_draft:
+                self.status = status
+
+    def note_other(self, task: UpdatedTask) -> None:
+        """Note another task that the answer to its broadcast shows, if it names this order."""
+        if task.tracking_id and task.tracking_id == codec.decode_names(self.order.payload)[0]:
+            self.elsewhere = f"{ELSEWHERE}: {task.id}"
 
     def conclude(self, *, alone: bool) -> OrderOutcome | None:
         """Set the result if an answer shows the order's outcome, and return the outcome for the ledger.
@@ -107,16 +140,22 @@ class _Draft:
         if self.not_its_own is not None:
             self.result = InDoubt(order=order, error=self.not_its_own)
             return OrderOutcome(order.id, OrderState.IN_DOUBT, error=str(self.not_its_own))
+        if self.elsewhere and (status is None or not status.is_past_draft):
+            self.result = InDoubt(
+                order=order, error=OutcomeUnknown(self.elsewhere, "E608", operation=DRAFTS_BROADCAST.name)
+            )
+            return OrderOutcome(order.id, OrderState.IN_DOUBT, error=self.elsewhere)
         if status is None:
             return None
-        if status == TaskStatus.CANCELLED:
-            why = "cancelled at the service"
+        if status in ENDED_EARLY:  # whether it was ever broadcast or not: no driver has it, and none will
+            why = "expired at the service" if status == TaskStatus.EXPIRED else "cancelled at the service"
             self.result = Refused(order=order, error=Conflict(why, "E608", operation=DRAFTS_BROADCAST.name))
             return OrderOutcome(order.id, OrderState.CANCELLED, status=status, error=why)
         # An unknown status may mean that the draft was cancelled. It proves something only if it has changed since, and
         # a broadcast was answered.
         was_draft = TaskStatus(self.first_status or "").is_draft
-        if status.is_past_draft or (self.updated and was_draft and not status.is_draft and status.strip()):
+        is_new = self.updated and was_draft and status.strip() and not (status.is_draft or says_no({"status": status}))
+        if status.is_past_draft or is_new:
             self.result = Created(order=order, receipt=Receipt(id=self.task_id, current_status=status))
             return OrderOutcome(order.id, OrderState.CREATED, task_id=self.task_id, status=status)
         if not status.is_draft:
@@ -127,8 +166,8 @@ class _Draft:
             )
             self.trouble = OutcomeUnknown(why, "E608", operation=PLATFORM_TASKS_GET.name)
             return None
-        self.refused = False  # a draft still: the refusal was of this one, too
-        # Nothing acted, then, unless an earlier broadcast is on its way somewhere.
+        self.refused = False
+        # The only broadcast that ever left was of this draft alone, and refused: it has not acted, and never will.
         if alone and isinstance(self.trouble, _REFUSALS) and not self.may_have_acted:
             self.result = Refused(order=order, error=self.trouble)
             why = f"the draft of the order stays unused: {self.trouble}"
@@ -205,6 +244,8 @@ class TwoPhaseSender(ChunkSender):
                 row.task_id,
                 row.status,
                 may_have_acted=row.state is not OrderState.DRAFTED,
+                is_over=self._is_over(row),
+                elsewhere=(row.error or "") if (row.error or "").startswith(ELSEWHERE) else "",
             )
             for row in rows
             if row.task_id
@@ -217,6 +258,11 @@ class TwoPhaseSender(ChunkSender):
         )
         results = await self._bring_to_end(claim, [draft for draft in broadcast if draft.order.id in claimed])
         return [*results, *await self._broadcast(drafted)]
+
+    def _is_over(self, row: OrderRow) -> bool:
+        """Whether the broadcasts of an order have ended, as its error says, and can act no more."""
+        is_left = row.state is OrderState.BROADCASTING and bool(row.error) and row.open_until is not None
+        return is_left and not row.is_open(self.session.clock.now())
 
     async def _call(
         self, claim: Claim, orders: Sequence[PendingOrder], body: Body
@@ -264,6 +310,9 @@ class TwoPhaseSender(ChunkSender):
             with suppress(LedgerError):  # then the process that resumes the run reads it
                 if left:
                     await uninterrupted(self.run.release_claim(left))
+                await self._conclude(
+                    [draft for draft in drafts if draft.result is None and draft.elsewhere], alone=False
+                )
             raise
         if error is not None:
             await uninterrupted(self._give_up([draft for draft in drafts if draft.result is None], error))
@@ -272,19 +321,25 @@ class TwoPhaseSender(ChunkSender):
     async def _broadcast_and_read(self, claim: Claim, drafts: Sequence[_Draft]) -> GotSurgeError | None:
         """Broadcast drafts, and read those that may be none any more; returns the error that left some unsettled."""
         left = drafts
+        still = OutcomeUnknown("the task is still a draft after its broadcast", "E608", operation=DRAFTS_BROADCAST.name)
         # Where an earlier broadcast may have acted they are read first, before the first try.
         first = 0 if any(draft.may_have_acted for draft in drafts) else 1
         for tries in range(first, self.session.policy.attempts + 1):
             if tries > 1:
                 await self._pause(tries - 1)
-            # One bad draft may be why the whole chunk was refused.
-            one_by_one = len(left) == 1 or any(isinstance(draft.trouble, _REFUSALS) for draft in left)
+            # One bad draft may be why the whole chunk was refused, now or before.
+            is_divided = any(draft.is_over or isinstance(draft.trouble, _REFUSALS) for draft in left)
+            one_by_one = len(left) == 1 or is_divided
             errors: list[CallError | SignInNeeded | None] = []
             for part in ([[draft] for draft in left] if one_by_one else [left]) if tries else []:
                 error = await self._broadcast_call(claim, part)
                 if error is not None and stops_all(error):
                     # Earlier answers of this round count; no read would be answered now.
-                    answered = [draft for draft in left if draft.status is not None and draft.status.is_past_draft]
+                    answered = [
+                        draft
+                        for draft in left
+                        if draft.elsewhere or (draft.status is not None and draft.status.is_past_draft)
+                    ]
                     await self._conclude(answered, alone=one_by_one)
                     return error
                 errors.append(error)
@@ -292,15 +347,21 @@ class TwoPhaseSender(ChunkSender):
             errors += await asyncio.gather(*map(self._look, unproven))
             await self._conclude(left, alone=one_by_one)
             left = [draft for draft in left if draft.result is None]
+            if one_by_one and (faulty := [draft for draft in left if draft.is_called_faulty]):
+                # Every further call would be refused, too.
+                await uninterrupted(self._give_up(faulty, faulty[0].trouble or still))
+                left = [draft for draft in left if draft.result is None]
             if not left:
                 return None
+            for draft in left if not tries else ():
+                if draft.is_over and draft.status is not None and draft.status.is_draft:
+                    draft.may_have_acted = False
             failed = [error for error in errors if error is not None]
             # Each was tried as often as a call is; but a read that was refused is tried once more with the others.
             lasting = [error for error in failed if stops_all(error) or not isinstance(error, Rejected)]
             put_off = self.stopping.is_set() and not any(draft.may_be_out for draft in left)
             if lasting or (failed and (put_off or tries == self.session.policy.attempts)):
                 return next(filter(stops_all, lasting), [*lasting, *failed][0])
-        still = OutcomeUnknown("the task is still a draft after its broadcast", "E608", operation=DRAFTS_BROADCAST.name)
         return next((draft.trouble for draft in left if draft.trouble is not None), still)
 
     async def _conclude(self, drafts: Sequence[_Draft], *, alone: bool) -> None:
@@ -317,6 +378,7 @@ class TwoPhaseSender(ChunkSender):
         by_task = {draft.task_id: draft for draft in drafts}
         for draft in drafts:
             draft.status = draft.trouble = None
+        proves_nothing = False
         try:
             answer = await self._sending.call(
                 DRAFTS_BROADCAST,
@@ -325,22 +387,24 @@ class TwoPhaseSender(ChunkSender):
                 after_send=claim.land,
             )
         except _REFUSALS as error:
+            # The others of the chunk may be broadcast nevertheless; and one that is refused as no draft may be none.
+            proves_nothing = error.status not in MOVED and (len(drafts) > 1 or not isinstance(error, BadRequest))
             for draft in drafts:
                 draft.trouble = error
             return None
         except (CallError, SignInNeeded) as error:
             return error
         finally:
-            may_have_acted = claim.may_have_acted
+            may_have_acted = claim.may_have_acted or proves_nothing
             for draft in drafts:
                 draft.may_have_acted |= may_have_acted
                 draft.refused |= claim.refused
         for task in answer.updated_tasks:
-            status = task.current_status
-            if task.id in by_task and not by_task[task.id].other_name((task.tracking_id, None)):
-                by_task[task.id].updated |= status is None or not status.is_draft
-                if status is not None and status.is_past_draft:
-                    by_task[task.id].status = status
+            if (own := by_task.get(task.id)) is not None:
+                own.note(task)
+                continue
+            for draft in drafts:
+                draft.note_other(task)
         return None
 
     async def _look(self, draft: _Draft) -> CallError | SignInNeeded | None:
@@ -361,18 +425,32 @@ class TwoPhaseSender(ChunkSender):
 
     async def _give_up(self, drafts: Sequence[_Draft], error: GotSurgeError) -> None:
         """Leave drafts to a later resume: as drafts if certainly nothing was sent, else to be read by their ids."""
-        # An unknown status of an order says nothing of the other orders.
-        if any(not draft.status or draft.status.is_draft for draft in drafts):
+        # A refusal, or an unknown status, of an order says nothing of the other orders.
+        of_one = any(draft.trouble is error for draft in drafts)
+        if any(
+            (not draft.status or draft.status.is_draft) and not (of_one and isinstance(draft.trouble, _REFUSALS))
+            for draft in drafts
+        ):
             self.stop(error)
-        doubt = OutcomeUnknown(f"the order may have been broadcast: {error}", "E608", operation=DRAFTS_BROADCAST.name)
-        unsent = [draft.order.id for draft in drafts if not draft.may_be_out]
-        doubtful = [draft.order.id for draft in drafts if draft.may_be_out]
-        if unsent:
-            await self.run.release_claim(unsent)
-        await self.run.remark([Remark(order_id, OrderState.BROADCASTING, error=str(doubt)) for order_id in doubtful])
+        doubts: dict[int, OutcomeUnknown] = {}
         for draft in drafts:
-            is_out, order = draft.may_be_out, draft.order
-            draft.result = InDoubt(order=order, error=doubt) if is_out else Unprocessed(order=order, error=error)
+            if draft.may_be_out:
+                why = f"the order may have been broadcast: {(of_one and draft.trouble) or error}"
+                doubts[draft.order.id] = OutcomeUnknown(why, "E608", operation=DRAFTS_BROADCAST.name)
+        if unsent := [draft.order.id for draft in drafts if not draft.may_be_out]:
+            await self.run.release_claim(unsent)
+        if doubts:
+            await self.run.renew_claim([*doubts])  # how long the broadcast may act counts from the end of its call
+        await self.run.remark(
+            [Remark(order_id, OrderState.BROADCASTING, error=str(doubt)) for order_id, doubt in doubts.items()]
+        )
+        for draft in drafts:
+            doubt = doubts.get(draft.order.id)
+            draft.result = (
+                Unprocessed(order=draft.order, error=error)
+                if doubt is None
+                else InDoubt(order=draft.order, error=doubt)
+            )
 
     async def _pause(self, tries: int) -> None:
         """Wait before the next try."""

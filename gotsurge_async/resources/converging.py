@@ -17,7 +17,7 @@ from gotsurge_async.api.endpoints import (
     TASKS_CANCEL,
     TASKS_GET,
 )
-from gotsurge_async.calls.outcome import service_message
+from gotsurge_async.calls.outcome import says_no, service_message
 from gotsurge_async.calls.session import Session
 from gotsurge_async.codec.given import made_of
 from gotsurge_async.errors import (
@@ -138,21 +138,21 @@ def _cancelled(reading: codec.Codec, answer: Response, task_id: str) -> Message:
     if not answer.body.strip():  # 204, or an empty 200: done, without a message
         return Message()
     message = reading.decode(answer.body, Message)
-    if _says_no(message.extra, task_id):
+    if _does_not_confirm(message.extra, task_id):
         raise UnreadableAnswer(
             f"the answer does not confirm that this task is cancelled: {service_message(answer.body) or 'it is empty'}"
         )
     return message
 
 
-def _says_no(content: Mapping[str, Any], task_id: str) -> bool:
+def _does_not_confirm(content: Mapping[str, Any], task_id: str) -> bool:
     words = (content.get(name) for name in ("success", "ok", "code", "status", "current_status"))
     task = content.get("task")
     return (
         any(str(word).strip().casefold() not in _YES for word in words if word is not None)
-        or bool(content.get("error") or content.get("errors"))
+        or says_no(content)
         or (content.get("id") is not None and str(content["id"]) != task_id)
-        or (isinstance(task, Mapping) and _says_no(task, task_id))
+        or (isinstance(task, Mapping) and _does_not_confirm(task, task_id))
     )
 
 

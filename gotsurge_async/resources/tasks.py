@@ -20,6 +20,7 @@ from gotsurge_async.calls.create import (
     sent_names,
 )
 from gotsurge_async.calls.limiter import yielding
+from gotsurge_async.calls.outcome import denials
 from gotsurge_async.calls.session import Session
 from gotsurge_async.clock import Clock
 from gotsurge_async.codec import Codec
@@ -220,11 +221,12 @@ def _matched(
     if not created.tasks:
         raise UnreadableAnswer("the answer names no task")
     unread = created.extra.get("tasks") or ()
-    tasks, doubts = match_alone(identities, created.tasks, operation, whole=not unread)
+    denied = denials((task.id, task.extra) for task in created.tasks)
+    tasks, doubts = match_alone(identities, created.tasks, operation, denied=denied, whole=not unread)
     done = tuple(task for task in tasks if task is not None)
     counts = Counter(task.id for task in created.tasks)
     faults = [f"task {task_id} appears twice" for task_id, count in counts.items() if count > 1]
-    known = {task.id for task in done}
+    known = {task.id for task in done} | denied.keys()
     foreign = [task_id for task_id, count in counts.items() if task_id not in known and count == 1]
     if foreign:
         more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""

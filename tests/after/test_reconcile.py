@@ -256,6 +256,18 @@ async def test_a_recorded_task_past_draft_is_created(tmp_path: Path) -> None:
         assert here.simulator.audit()["calls"]["platform.tasks.list"] == scans
 
 
+async def test_a_recorded_task_that_has_expired_is_not_created(tmp_path: Path) -> None:
+    """It may have expired as a draft: no driver has the order, so its key is free, and a push makes a new task."""
+    async with place(tmp_path) as here:
+        run_id, task_id = await keep_lost_draft(here)
+        here.simulator.move(task_id, "expired", force=True)
+        result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
+        assert [(each.key, each.status) for each in result.cancelled] == [("T-0", "expired")]
+        again = await here.push([order("T-0")], mode=Mode.TWO_PHASE)
+        assert await here.states(again) == {"T-0": OrderState.CREATED}
+        assert (await here.tasks(again))["T-0"] != task_id
+
+
 async def test_what_a_crash_left_sending_is_in_doubt_first(tmp_path: Path) -> None:
     """Orders that were being sent when their process ended are looked up like any other in doubt."""
     async with place(tmp_path) as here:

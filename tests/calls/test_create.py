@@ -1,6 +1,7 @@
 """`gotsurge_async.calls.create`: which order an answer is about, and what an error says of each."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -15,8 +16,7 @@ from gotsurge_async.calls.create import (
     PushStream,
     Refused,
     Unprocessed,
-    apart,
-    are_alike,
+    create_chunk,
     match,
     results_of_error,
     results_of_receipts,
@@ -150,22 +150,6 @@ def test_after_reads_no_position_decides_between_orders_that_share_a_name() -> N
 
 
 @pytest.mark.parametrize(
-    ("wanted", "groups"),
-    [
-        ([("A", "1"), ("B", "1"), ("A", "2")], [[0, 1, 2]]),
-        ([("A", "1"), ("A", "1"), ("B", None), ("A", None)], [[0, 2], [1], [3]]),
-        ([(None, "1"), ("B", "1"), (None, None), (None, None)], [[0, 2, 3], [1]]),
-        ([], [[]]),
-    ],
-)
-def test_orders_that_no_name_distinguishes_are_kept_apart(
-    wanted: Sequence[Identity], groups: Sequence[Sequence[int]]
-) -> None:
-    """Orders are in one group if their names differ, or if they have none."""
-    assert apart(wanted, are_alike) == groups
-
-
-@pytest.mark.parametrize(
     ("answered", "found"),
     [
         # no names, and one task stands twice: whose the others are is a guess as well
@@ -260,3 +244,26 @@ async def test_a_doubt_says_the_status_of_the_answer() -> None:
         (result,) = [result async for result in gs.push([order("A")])]
     assert isinstance(result, InDoubt)
     assert (result.error.status, "HTTP 207: " in str(result.error)) == (207, True)
+
+
+@pytest.mark.parametrize("task_id", [0, "0", "00000000-0000-0000-0000-000000000000", "t-B"])
+@pytest.mark.parametrize("status", [200, 207])
+async def test_an_order_that_a_create_denies_is_in_doubt(task_id: Any, status: int) -> None:
+    """Its item may name a task all the same; the others of the call are created."""
+    good = {"id": "t-A", "tracking_id": "A", "status": 201}
+    denied = {"id": task_id, "tracking_id": "B", "status": 422, "error": "price too low"}
+    async with client([answer({"tasks": [good, denied]}, status)]) as (gs, _):
+        names = [("A", None), ("B", None)]
+        first, second = await create_chunk(gs.session, TASKS_CREATE, ["a", "b"], b"{}", names)
+    assert isinstance(first, Created)
+    assert isinstance(second, InDoubt)
+    assert "the answer says no: price too low" in str(second.error)
+
+
+async def test_a_denial_without_a_name_is_of_the_order_in_its_place() -> None:
+    """Where the answer names no order at all, the order of the tasks decides for denials, too."""
+    tasks = [{"id": "t-1", "status": 201}, {"id": "t-2", "status": 400}]
+    async with client([answer({"tasks": tasks}, 207)]) as (gs, _):
+        names = [("A", None), ("B", None)]
+        results = await create_chunk(gs.session, TASKS_CREATE, ["a", "b"], b"{}", names)
+    assert [type(result) for result in results] == [Created, InDoubt]

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,11 +13,13 @@ from gotsurge_async.api.endpoints import TASKS_GET
 from gotsurge_async.calls.outcome import (
     Attempt,
     attempt,
+    denial,
     error_code,
     error_of,
     outcome_of,
     request_id,
     retry_after,
+    says_no,
     service_message,
 )
 from gotsurge_async.errors import CallError, NotSent, OutcomeUnknown, code_of
@@ -200,3 +203,32 @@ def test_a_redirect_says_where_to_and_what_to_do(status: int, location: str, tar
     assert re.search(rf"HTTP {status}: redirected to {target}[,:] .*correct the API base", str(error))
     assert "planted" not in str(error)
     assert (error.sent, error.explain_code) == (("perhaps", "E411") if status in (302, 303) else ("refused", "E407"))
+
+
+@pytest.mark.parametrize(
+    ("content", "no"),
+    [
+        ({"status": 422}, True),
+        ({"status": "422"}, True),
+        ({"code": "rejected"}, True),
+        ({"success": False}, True),
+        ({"ok": "No"}, True),
+        ({"success": 0}, True),
+        ({"error": {"price": "too low"}}, True),
+        ({"errors": ["too low"]}, True),
+        ({"status": 201, "code": 0, "success": True, "error": None, "errors": []}, False),
+        ({"status": "broadcasting", "code": "ABC", "ok": 1}, False),
+        ({"statuses": [{"status": "failed"}], "code": 4222}, False),
+        ({}, False),
+    ],
+)
+def test_what_says_no(content: dict[str, Any], no: bool) -> None:
+    """An error, the code or status of a failure, or a success that is false; but not the history of a task."""
+    assert says_no(content) is no
+
+
+def test_the_reason_is_told() -> None:
+    """A denial quotes the service's reason, if there is one."""
+    assert denial({"status": 422, "error": "price too low"}) == "price too low"
+    assert denial({"success": False}) == "it gives no reason"
+    assert denial({"id": "t-A", "status": 201}) == ""

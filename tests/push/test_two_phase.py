@@ -141,14 +141,15 @@ async def test_a_lost_broadcast_is_no_draft_for_a_429_that_follows(tmp_path: Pat
             assert await states(run) == {OrderState.BROADCASTING: 3}
 
 
-async def test_a_draft_cancelled_at_the_service_is_never_called_created(tmp_path: Path) -> None:
-    """An order whose draft somebody cancelled before the broadcast is cancelled, and its key can be pushed again."""
+@pytest.mark.parametrize("ended", ["cancelled", "expired"])
+async def test_a_draft_that_ended_at_the_service_is_never_called_created(tmp_path: Path, ended: str) -> None:
+    """An order whose draft was cancelled, or expired, before the broadcast is cancelled: its key is free."""
     async with pushing(tmp_path) as (push, simulator):
         simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=429))
         async with (await push.load_orders(orders(2)))[0] as run:
             await push.send(run)
             tasks = {row.key: row.task_id or "" async for row in run.rows()}
-            simulator.move(tasks["T-0"], "cancelled")
+            simulator.move(tasks["T-0"], ended, force=True)
             simulator.clear_faults()
             await push.send(run)
             assert await states(run) == {OrderState.CREATED: 1, OrderState.CANCELLED: 1}
@@ -156,7 +157,8 @@ async def test_a_draft_cancelled_at_the_service_is_never_called_created(tmp_path
         assert (admission.pending, admission.already_pushed) == (1, 1)
         async with again:
             await push.send(again)
-        exactly_once(simulator, orders(2))
+        live = [task for task in simulator.tasks() if task["history"][-1][0] != ended]
+        assert sorted(task["tracking_id"] for task in live) == ["T-0", "T-1"]
 
 
 @pytest.mark.parametrize("by_desk", [False, True])

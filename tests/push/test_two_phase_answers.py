@@ -182,21 +182,6 @@ async def test_a_busy_ledger_is_asked_again_for_what_became_of_a_broadcast(
     assert not busy
 
 
-@pytest.mark.parametrize(
-    ("gone", "told"), [(False, "draft of the order stays unused"), (True, "draft of the order is gone")]
-)
-async def test_a_broadcast_that_is_refused_for_good(tmp_path: Path, gone: bool, told: str) -> None:
-    """Drafts are broadcast one by one after it; one that stays a draft is refused, a vanished one is in doubt."""
-    platform = Platform()
-    platform.broadcast = lambda _: answer({}, 422)
-    platform.read = lambda task_id: answer({}, 404) if gone else answer({"id": task_id, "current_status": "draft"})
-    async with loaded(tmp_path, platform, 2, attempts=3) as (push, run):
-        assert (await send(push, run)).stopped_by is None
-        assert await run.counts() == (counted(in_doubt=2) if gone else counted(refused=2))
-        assert all(told in str(row.error) for row in [row async for row in run.rows()])
-    assert platform.broadcasts == [["id-T-0", "id-T-1"], *([] if gone else [["id-T-0"], ["id-T-1"]])]
-
-
 async def test_an_old_claim_is_renewed_for_the_drafts_that_are_broadcast(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,12 +233,17 @@ async def test_only_an_answer_that_shows_a_task_past_draft_needs_no_read(
 
 
 @pytest.mark.parametrize(
-    ("first", "left"), [(answer({}, 409), counted(drafted=2)), (MaybeSent("lost"), counted(broadcasting=2))]
+    ("first", "left"),
+    [
+        (answer({}, 308), counted(drafted=2)),
+        (answer({}, 409), counted(broadcasting=2)),
+        (MaybeSent("lost"), counted(broadcasting=2)),
+    ],
 )
-async def test_a_broadcast_that_left_a_draft_is_no_doubt_if_it_was_refused(
+async def test_a_broadcast_that_left_a_draft_is_no_doubt_if_it_was_sent_elsewhere(
     tmp_path: Path, first: Any, left: Counts
 ) -> None:
-    """Where the next ones certainly did not leave, what was read as a draft is one; but a lost one may act yet."""
+    """Where the next ones did not leave, what was read as a draft is one; but a lost or refused one may act yet."""
     platform = Platform()
 
     def fail(_: list[str]) -> Response:
@@ -395,11 +385,15 @@ KNOWN = answer({"updated_tasks": [{"id": "id-T-0"}]})
     [
         ("CANCELLED", REFUSED, "cancelled"),
         ("Cancelled", NAMELESS, "cancelled"),
+        ("expired", REFUSED, "cancelled"),
+        ("Expired", KNOWN, "cancelled"),
+        ("expired", MaybeSent("lost"), "cancelled"),
         ("BROADCASTING", REFUSED, "created"),
         ("canceled", REFUSED, "broadcasting"),
         ("deleted", NAMELESS, "broadcasting"),
         ("broadcast_failed", MaybeSent("lost"), "broadcasting"),
         ("hovering", KNOWN, "created"),
+        ("rejected", KNOWN, "broadcasting"),
     ],
 )
 @pytest.mark.parametrize("draft", ["draft", "PENDING_BROADCAST"])
@@ -431,7 +425,7 @@ async def test_what_was_answered_before_a_refused_sign_in_counts(tmp_path: Path)
     platform.read = lambda task_id: answer({"id": task_id, "current_status": "draft"})
     async with loaded(tmp_path, platform, 2, attempts=3) as (push, run):
         assert (await send(push, run)).stopped_by is not None
-        assert await run.counts() == counted(created=1, drafted=1)
+        assert await run.counts() == counted(created=1, broadcasting=1)
 
 
 async def test_a_task_that_is_another_orders_is_not_broadcast_again(tmp_path: Path) -> None:

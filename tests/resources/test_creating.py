@@ -58,6 +58,7 @@ async def test_each_order_has_its_task(create: Callable[[GotSurge], Create], tas
         ([NAMELESS, NAMELESS], [], (0, 1), "t-1 appears twice"),
         ([A, B, {"id": "t-C", "tracking_id": "B"}], ["t-A"], (1,), "more than one task for this order: t-B, t-C"),
         ([A, {"tracking_id": "B"}], ["t-A"], (1,), "1 task cannot be read"),
+        ([A, B | {"success": False, "error": "no truck"}], ["t-A"], (1,), "(B), the answer says no: no truck"),
         ([A, B, "?"], ["t-A", "t-B"], (), "1 task cannot be read"),
         ([{"id": "t-Y", "tracking_id": "A", "invoice_number": "I-B"}, B], ["t-B"], (0,), "task t-Y is left over"),
     ],

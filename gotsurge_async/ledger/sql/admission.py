@@ -13,15 +13,14 @@ from operator import itemgetter
 from msgspec import Struct, field
 
 from gotsurge_async.database import Database, Moved
-from gotsurge_async.ledger.errors import LedgerError
+from gotsurge_async.ledger.errors import ELSEWHERE, LedgerError
 from gotsurge_async.ledger.sql import runs
 from gotsurge_async.ledger.sql.chunks import Chunk, body_row, chunks_of, each_page, load, number_of
 from gotsurge_async.ledger.sql.drafts import drafts_left
 from gotsurge_async.ledger.sql.marks import CRASHED
-from gotsurge_async.ledger.sql.pages import Owner, take_key
+from gotsurge_async.ledger.sql.pages import ACCEPTED_AT, Owner, Since, other_row, take_key
 from gotsurge_async.ledger.sql.recorded import recorded
 from gotsurge_async.ledger.sql.runs import Held
-from gotsurge_async.ledger.sql.since import ACCEPTED_AT, Since, other_row
 from gotsurge_async.ledger.states import (
     CLAIMED,
     DOUBTFUL,
@@ -403,7 +402,8 @@ def decide(
             goes_on = OrderState.DRAFTED if state is OrderState.DRAFTED else OrderState.BROADCASTING
             mine.move(place, goes_on, source=OrderState.LOADING)
             mine.record(place, theirs.tasks[at][0], theirs.status(at))
-            mine.note(place, lost_drafts=lost)
+            why = theirs.error(at) or ""
+            mine.note(place, lost_drafts=lost, error=why if why.startswith(ELSEWHERE) else None)
             mine.claimed_at = theirs.claimed_at
             mine.open_until = max(mine.open_until or 0, theirs.open_until or 0) or None
         elif state in WAITING or (decided.not_sent_before and state is OrderState.IN_DOUBT and each.was_held_back):

@@ -15,9 +15,8 @@ from gotsurge_async.database import Database, Row
 from gotsurge_async.ledger.sql import marks, runs
 from gotsurge_async.ledger.sql.admission import HELD_BACK, Decided, add, contested, decide
 from gotsurge_async.ledger.sql.chunks import PLACES, Meta, clean, load, number_of
-from gotsurge_async.ledger.sql.pages import Owner, owners_at, owners_of_keys
+from gotsurge_async.ledger.sql.pages import Owner, Since, owners_at, owners_of_keys
 from gotsurge_async.ledger.sql.runs import Held
-from gotsurge_async.ledger.sql.since import Since
 from gotsurge_async.ledger.states import (
     CLAIMED,
     LETTERS,

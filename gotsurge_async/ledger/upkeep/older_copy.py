@@ -16,9 +16,8 @@ from gotsurge_async.ledger.sql import admission, marks, runs
 from gotsurge_async.ledger.sql.admission import LOST as LOST
 from gotsurge_async.ledger.sql.admission import accepted_at
 from gotsurge_async.ledger.sql.chunks import Chunk, each_page, load
-from gotsurge_async.ledger.sql.pages import Owner, take_key
+from gotsurge_async.ledger.sql.pages import ACCEPTED_AT, Owner, accept_after, take_key
 from gotsurge_async.ledger.sql.recorded import recorded as recorded_tasks
-from gotsurge_async.ledger.sql.since import ACCEPTED_AT, accept_after
 from gotsurge_async.ledger.sql.store import Backend, place
 from gotsurge_async.ledger.states import (
     CLAIMED,

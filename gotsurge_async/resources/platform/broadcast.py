@@ -12,6 +12,7 @@ from gotsurge_async.api.endpoints import (
     PATCH_TRACKING_IDS,
     PLATFORM_TASKS_GET,
 )
+from gotsurge_async.calls.outcome import denials
 from gotsurge_async.calls.session import Session
 from gotsurge_async.errors import NOT_FOLLOWED, GotSurgeError, NotFound, OutcomeUnknown, PartlyDone, Rejected
 from gotsurge_async.models.answers import Task
@@ -79,8 +80,10 @@ class _Broadcast:
         with self._session.recording() as answers:
             self._answer = await self._session.call(self._endpoint, body=body, read=reader(UpdatedTasks))
         self._status = answers[-1].status
+        denied = denials((task.id, task.extra) for task in self._answer.updated_tasks)
+        self._failed |= {task_id: self.unknown(f"the answer says no: {why}") for task_id, why in denied.items()}
+        self._tasks += [task for task in self._answer.updated_tasks if task.id not in denied]
         named = {task.id for task in self._answer.updated_tasks}
-        self._tasks += self._answer.updated_tasks
         for task_id in task_ids:
             if task_id not in named:
                 await self._read_unnamed(task_id)
@@ -123,7 +126,7 @@ class _Broadcast:
                 f"the answer does not name the task, and the task cannot be read: {error}"
             )
         else:
-            if task.current_status == TaskStatus.DRAFT or not _has_status(task):
+            if _is_draft(task) or not _has_status(task):
                 self._failed[task_id] = self.unknown(
                     "the answer does not name the task, and reading the task does not show that it was broadcast"
                 )

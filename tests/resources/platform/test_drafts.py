@@ -275,3 +275,24 @@ async def test_a_lost_draft_create_is_not_repeated() -> None:
         with pytest.raises(OutcomeUnknown):
             await place.gs.platform.drafts.create(orders(2))
         assert place.simulator.audit()["calls"]["platform.drafts.create"] == 1
+
+
+@pytest.mark.parametrize("status", ["draft", "pending_broadcast"])
+async def test_a_task_that_the_answer_leaves_out_is_not_done_while_it_is_a_draft(status: str) -> None:
+    """Whatever the service calls a draft: the other tasks are broadcast, and this one is not known to be."""
+    read = answer({"id": "t-B", "current_status": status})
+    async with client([answer({"updated_tasks": [{"id": "t-A"}]}), read]) as (gs, _):
+        with pytest.raises(PartlyDone) as caught:
+            await gs.platform.drafts.broadcast(["t-A", "t-B"])
+    assert [task.id for task in caught.value.done.updated_tasks] == ["t-A"]
+    assert isinstance(caught.value.failed["t-B"], OutcomeUnknown)
+
+
+async def test_a_task_to_which_the_answer_says_no_is_not_done() -> None:
+    """An item of a 207 may be an error, which is the reason."""
+    denied = {"id": "t-B", "success": False, "error": "the pickup is over"}
+    async with client([answer({"updated_tasks": [{"id": "t-A"}, denied]}, 207)]) as (gs, _):
+        with pytest.raises(PartlyDone, match="the pickup is over") as caught:
+            await gs.platform.drafts.broadcast(["t-A", "t-B"])
+    assert [task.id for task in caught.value.done.updated_tasks] == ["t-A"]
+    assert isinstance(caught.value.failed["t-B"], OutcomeUnknown)

@@ -1,0 +1,193 @@
+"""What a broadcast proves that was refused, alone or with others, or answered oddly, even when reads are old."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gotsurge_async.bulk import Mode, OrderState, Reconciler
+from gotsurge_async.testing import ManualClock
+from gotsurge_async.transports.base import Response
+from tests.push.test_push import counted, pushing
+from tests.push.test_two_phase_answers import Platform, loaded, send
+from tests.support.orders import answer, orders
+
+DRAFT = {"current_status": "draft"}
+
+
+class Lagging(Platform):
+    """Broadcasts all but the bad drafts of a call that it refuses; its reads may be old."""
+
+    def __init__(self, bad: str = "", refusal: int = 422) -> None:
+        super().__init__()
+        self.bad = bad
+        self.refusal = refusal
+        self.live: list[str] = []
+        self.lags = True
+        self.broadcast = self.act
+        self.read = self.show
+
+    def act(self, task_ids: list[str]) -> Response:
+        """Broadcast what is a good draft."""
+        good = [task_id for task_id in task_ids if task_id not in (*self.live, self.bad)]
+        self.live += good
+        if self.bad in task_ids:
+            return answer({"message": "the pickup is over"}, self.refusal)
+        return answer({"message": "not a draft"}, 409) if len(good) < len(task_ids) else answer({"updated_tasks": good})
+
+    def show(self, task_id: str) -> Response:
+        """Show a task."""
+        live = task_id in self.live and not self.lags
+        return answer({"id": task_id, "current_status": "broadcasting" if live else "draft"})
+
+
+async def errors_of(run: Any) -> dict[str, str]:
+    """Each key's error."""
+    return {row.key: row.error or "" async for row in run.rows()}
+
+
+async def test_the_refusal_of_the_only_broadcast_of_a_draft_is_final(tmp_path: Path) -> None:
+    """A draft that alone was broadcast once, refused as faulty, and is read as a draft, is refused at once."""
+    platform = Lagging("id-T-0")
+    async with loaded(tmp_path, platform, 1, attempts=3) as (push, run):
+        assert (await send(push, run)).stopped_by is None
+        assert await run.counts() == counted(refused=1)
+        assert "draft of the order stays unused" in (await errors_of(run))["T-0"]
+    assert platform.broadcasts == [["id-T-0"]]
+
+
+async def test_a_refused_broadcast_of_a_vanished_draft_is_in_doubt(tmp_path: Path) -> None:
+    """Drafts that are gone after it are not broadcast one by one."""
+    platform = Platform()
+    platform.broadcast = lambda _: answer({}, 422)
+    platform.read = lambda _: answer({}, 404)
+    async with loaded(tmp_path, platform, 2, attempts=3) as (push, run):
+        assert (await send(push, run)).stopped_by is None
+        assert await run.counts() == counted(in_doubt=2)
+        assert all("draft of the order is gone" in error for error in (await errors_of(run)).values())
+    assert platform.broadcasts == [["id-T-0", "id-T-1"]]
+
+
+async def test_the_refusal_of_a_broadcast_of_several_drafts_may_have_acted_on_one(tmp_path: Path) -> None:
+    """A good draft that was broadcast, and is read as a draft still, is in doubt until a read shows it, never refused.
+
+    The push continues, and a later one creates nothing anew.
+    """
+    platform = Lagging("id-T-1")
+    async with loaded(tmp_path, platform, 3, attempts=3) as (push, run):
+        assert (await send(push, run)).stopped_by is None
+        assert await run.counts() == counted(broadcasting=3)
+        errors = await errors_of(run)
+        assert "not a draft" in errors["T-0"]
+        assert "the pickup is over" in errors["T-1"]
+        platform.lags = False
+        await send(push, run)
+        assert await run.counts() == counted(created=2, broadcasting=1)
+    assert sorted(platform.live) == ["id-T-0", "id-T-2"]
+
+
+async def test_a_draft_that_is_refused_as_no_draft_is_in_doubt(tmp_path: Path) -> None:
+    """Somebody broadcast it, as the only call for it says; a read that shows a draft is older than that."""
+    platform = Lagging()
+    platform.live = ["id-T-0"]
+    async with loaded(tmp_path, platform, 1, attempts=2) as (push, run):
+        assert (await send(push, run)).stopped_by is None
+        assert await run.counts() == counted(broadcasting=1)
+
+
+async def test_a_refused_draft_is_settled_when_no_broadcast_can_act_any_more(tmp_path: Path) -> None:
+    """Of two drafts that were refused together, and stay drafts until then, each is refused by the next, single call.
+
+    Until then, a further push leaves them in doubt.
+    """
+    platform, clock = Platform(), ManualClock()
+    platform.broadcast = lambda _: answer({"message": "the pickup is over"}, 422)
+    platform.read = lambda task_id: answer({"id": task_id, **DRAFT})
+    async with loaded(tmp_path, platform, 2, attempts=2, clock=clock) as (push, run):
+        for wait in (0, 400):
+            await clock.advance(wait)
+            assert (await send(push, run)).stopped_by is None
+            assert await run.counts() == counted(broadcasting=2)
+        rows = [row async for row in run.rows((OrderState.BROADCASTING,))]
+        assert all(row.open_until and row.open_until - clock.now() > timedelta(seconds=500) for row in rows)
+        await clock.advance(610)
+        platform.broadcasts.clear()
+        assert (await send(push, run)).stopped_by is None
+        assert await run.counts() == counted(refused=2)
+    assert platform.broadcasts == [["id-T-0"], ["id-T-1"]]
+
+
+async def test_what_may_have_been_broadcast_by_a_process_that_ended_is_never_refused(tmp_path: Path) -> None:
+    """Nobody knows when its last call left, however long ago the claim was made."""
+    platform, clock = Platform(), ManualClock()
+    platform.read = lambda task_id: answer({"id": task_id, **DRAFT})
+    platform.broadcast = lambda _: answer({}, 429)
+    async with loaded(tmp_path, platform, 1, attempts=2, clock=clock) as (push, run):
+        await send(push, run)
+        await run.claim_broadcast([row.id async for row in run.rows()])
+        await clock.advance(10_000)
+        platform.broadcast = lambda _: answer({}, 422)
+        await send(push, run)
+        assert await run.counts() == counted(broadcasting=1)
+
+
+@pytest.mark.parametrize("status", ["rejected", "failed", "draft"])
+async def test_a_draft_to_which_the_answer_says_no_is_not_created(tmp_path: Path, status: str) -> None:
+    """An item of a 207 is an error: its order is in doubt, whatever its task is called, and the push continues.
+
+    Further broadcasts, also of a later push, change nothing if their answers show what the task is called.
+    """
+    platform = Platform()
+    denied = {"id": "id-T-1", "success": False, "error": "the pickup is over"}
+
+    def act(task_ids: list[str]) -> Response:
+        if len(platform.broadcasts) > 1:
+            return answer({"updated_tasks": [{"id": "id-T-1", "current_status": status}]})
+        return answer({"updated_tasks": [{"id": task_ids[0], "current_status": "broadcasting"}, denied]}, 207)
+
+    platform.create = lambda tasks: answer({"tasks": [{"id": f"id-{each['tracking_id']}", **DRAFT} for each in tasks]})
+    platform.broadcast = act
+    platform.read = lambda task_id: answer({"id": task_id, "current_status": status})
+    async with loaded(tmp_path, platform, 2, attempts=2) as (push, run):
+        assert ((await send(push, run)).stopped_by is None) is (status != "draft")
+        assert await run.counts() == counted(created=1, broadcasting=1)
+        assert ("still a draft" if status == "draft" else status) in (await errors_of(run))["T-1"]
+        await send(push, run)
+        assert await run.counts() == counted(created=1, broadcasting=1)
+
+
+@pytest.mark.parametrize("blind", [False, True])
+async def test_no_broadcast_is_repeated_that_made_another_task(tmp_path: Path, blind: bool) -> None:
+    """The answer names another task for the order, which is in doubt while its own one is a draft, or cannot be read.
+
+    Neither a resumed run, nor reconcile, nor a push of the same order broadcasts the draft again.
+    """
+    platform = Platform()
+    other = {"id": "new", "tracking_id": "T-0", "current_status": "broadcasting"}
+    platform.broadcast = lambda _: answer({"updated_tasks": [other]})
+    platform.read = lambda task_id: answer({}, 503) if blind else answer({"id": task_id, **DRAFT})
+    run_id = ""
+    async with pushing(tmp_path, platform, mode=Mode.TWO_PHASE) as (push, ledger):
+        for _ in range(2):
+            run, _ = await push.load_orders(orders(1))
+            async with run:
+                for _ in range(2):
+                    await send(push, run)
+                    assert await run.counts() == counted(in_doubt=1)
+            run_id = run.id
+            (doubt,) = (await Reconciler(push._gs, ledger).reconcile(run_id, task_list=False)).in_doubt
+            assert "names another task for this order: new" in doubt.reason
+        platform.read = lambda task_id: answer({"id": task_id, "current_status": "accepted"})
+        assert len((await Reconciler(push._gs, ledger).reconcile(run_id, task_list=False)).created) == 1
+    assert platform.broadcasts == [["id-T-0"]]
+
+
+async def test_another_task_in_the_answer_does_not_matter_if_its_own_is_broadcast(tmp_path: Path) -> None:
+    """An answer may list more tasks than those that were broadcast."""
+    platform = Platform()
+    other = {"id": "new", "tracking_id": "T-0", "current_status": "broadcasting"}
+    platform.broadcast = lambda _: answer({"updated_tasks": [other]})
+    async with loaded(tmp_path, platform, 1) as (push, run):
+        await send(push, run)
+        assert await run.counts() == counted(created=1)
