@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct, field
 
-from gotsurge_async.api.endpoints import PLATFORM_TASKS_LIST
+from gotsurge_async.api.endpoints import PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST
 from gotsurge_async.errors import CallError, Forbidden, NotFound, SignInNeeded, Unauthorized
 from gotsurge_async.ledger import Ledger, Mode, Run, RunState
 from gotsurge_async.ledger.errors import LedgerError, OrdersThere
@@ -22,6 +22,7 @@ from gotsurge_async.ledger.upkeep.register import Account, Keys, Register
 from gotsurge_async.models.tasks import ENDED_EARLY
 from gotsurge_async.models.words import folded
 from gotsurge_async.resources.listing import listing, read_names
+from gotsurge_async.resources.reading import task_of
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.transports.base import Request, TransportError
 from gotsurge_async.transports.memory import MemoryTransport
@@ -84,6 +85,18 @@ class Entering(Struct):
         if oldest is not None and oldest <= run.info.created_at - new_for:
             return {}
         return await self._listed(run.info.mode)
+
+    async def are_still_live(self, tasks: set[str]) -> bool:
+        """Read some tasks again, and remove those that have been cancelled or have expired; returns whether any stay.
+
+        A task that cannot be read stays, and so does one that is gone: that proves nothing.
+        """
+        for task_id in [*tasks]:
+            with suppress(CallError, SignInNeeded):
+                task = await self.gs.session.call(PLATFORM_TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
+                if not _is_live(task):
+                    tasks.discard(task_id)
+        return bool(tasks)
 
     async def _refuse_known_orders(self, run: Run, keys: Keys) -> None:
         """Raise OrdersThere if the Task List has tasks of a new ledger's orders: another machine's ledger sent them."""
