@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gotsurge_async.after.reconcile import Reconciler
 from gotsurge_async.calls.create import InDoubt, Unprocessed
 from gotsurge_async.clock import uninterrupted
-from gotsurge_async.errors import CallError, GotSurgeError, NotSent, SignInNeeded
+from gotsurge_async.errors import CallError, Forbidden, GotSurgeError, NotFound, NotSent, SignInNeeded
 from gotsurge_async.ledger import (
     DOUBTFUL,
     READABLE,
@@ -233,6 +233,7 @@ class DeskRuns:
         unprocessed: dict[int, GotSurgeError] = {}
         for result in results:
             number = result.order.id
+            current.refused |= isinstance(getattr(result, "error", None), Forbidden | NotFound)
             if isinstance(result, Unprocessed):
                 unprocessed[number] = result.error
                 continue
