@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct, field
 
 from gotsurge_async.api.endpoints import PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST
+from gotsurge_async.config import name_in_ledgers
 from gotsurge_async.errors import CallError, Forbidden, NotFound, SignInNeeded, Unauthorized
 from gotsurge_async.ledger import Ledger, Mode, Run, RunState
 from gotsurge_async.ledger.errors import LedgerError, OrdersThere
@@ -158,11 +159,7 @@ def _is_live(task: "Task") -> bool:
 
 def account_name_of(gs: "GotSurge") -> str:
     """The name of the account that a client's calls use; "" for the only one."""
-    kept_as = gs.tokens.account  # the command prefixes it with the environment, see `account_name`
-    place, slash, name = kept_as.partition("/")
-    if not slash:
-        return "" if kept_as in ("default", gs.environment.name) or kept_as.startswith("local ") else kept_as
-    return name if place == gs.environment.name or place.startswith("local ") else kept_as
+    return name_in_ledgers(gs.environment, gs.tokens.account)
 
 
 def place_of(gs: "GotSurge") -> dict[str, str]:
