@@ -26,6 +26,7 @@ from gotsurge_async.config import (
     RetryPolicy,
     Timeouts,
     check_account,
+    check_distinct,
     from_env,
     is_count,
     is_number,
@@ -193,12 +194,15 @@ class GotSurge(Resources):
 
         Raises:
             UsageError: a name that is empty or long, or not text that can be printed.
+            ConfigError: a ledger could not distinguish it from another account of this client, such as "sandbox" from
+                "default" in the sandbox.
         """
         check_account(account)
         main = self._main or self
         if account == main.tokens.account:
             return main
         if account not in main._others:
+            check_distinct(self.environment, account, [main.tokens.account, *main._others])
             other = copy.copy(main)
             other._state = "new"
             other._main = main

@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -236,6 +236,26 @@ def check_account(account: str, *, setting: bool = False) -> None:
     if not (isinstance(account, str) and 0 < len(account) <= 200 and account.isprintable()):
         why = f"account must be a name of 1 to 200 printable characters; it is {account!r:.60}"
         raise ConfigError(why, "E903") if setting else UsageError(why, "E903")
+
+
+def name_in_ledgers(environment: Environment, account: str) -> str:
+    """The name that ledgers have for an account; "" for the usual one.
+
+    The command keeps tokens under names with their environment, such as "sandbox" or "sandbox/acme", for the accounts
+    that programs call "default" and "acme".
+    """
+    place, slash, name = account.partition("/")
+    if not slash:
+        return "" if account in ("default", environment.name) or account.startswith("local ") else account
+    return name if place == environment.name or place.startswith("local ") else account
+
+
+def check_distinct(environment: Environment, account: str, others: Iterable[str]) -> None:
+    """Raise ConfigError if ledgers have the same name for an account and another one, see `name_in_ledgers`."""
+    name = name_in_ledgers(environment, account)
+    if same := [other for other in others if name_in_ledgers(environment, other) == name]:
+        why = f'account "{account}" and account "{same[0]}" are the same one in a ledger: give one of them another name'
+        raise ConfigError(why, "E903")
 
 
 def check_timeout(timeout: float) -> None:

@@ -180,6 +180,19 @@ async def test_an_account_is_a_name() -> None:
                 gs.with_options(account=bad)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("default", "local"), ("acme", "local/acme"), ("local/acme", "acme"), ("local :1/acme", "acme")]
+)
+async def test_two_accounts_of_a_client_are_two_in_a_ledger(one: str, other: str) -> None:
+    """Else orders of one are sent through the other: the command's names have an environment, programs' have none."""
+    why = f'account "{other}" and account "{one}" are the same one in a ledger'
+    async with make(account=one) as gs:
+        for client in (gs, gs.as_account("zeta")):
+            with pytest.raises(ConfigError, match=why):
+                client.as_account(other)
+        assert gs.as_account("sandbox") is not gs.as_account("sandbox/acme")  # those of another environment
+
+
 @pytest.mark.parametrize("orders", [order(), decode_plain(encode(order())), "order", b"order", 5, None])
 async def test_a_push_takes_several(orders: Any) -> None:
     """One order, or one dict, is refused before anything is sent; a dict is not pushed name by name."""

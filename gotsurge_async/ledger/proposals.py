@@ -23,6 +23,8 @@ from gotsurge_async.money import Money
 MINUTE = 60_000_000
 """In microseconds, as the ledger keeps times."""
 DAY = 24 * 60 * MINUTE
+DONE_FOR = 10 * MINUTE
+"""For so long after its end, a proposal that created no orders answers the same request, whose answer may be lost."""
 MOST_WAITING = 100
 """The most proposals that may wait for a person at the same time."""
 _ALL = 2**31
@@ -66,6 +68,11 @@ class Request(Struct, frozen=True, kw_only=True):
         """The SHA-256 of all of it, in hex."""
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()
 
+    @property
+    def target(self) -> str:
+        """The task, the run or the table that its command ends with."""
+        return self.words[-1]
+
 
 class Summary(Struct, frozen=True, kw_only=True):
     """A summary of what a request would do.
@@ -73,7 +80,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     Attributes:
         preview: lines for people, safe for a terminal.
         orders: the number of its orders; of ``unpriced`` of them nothing says what they may cost.
-        known: the number of those that the ledger has: nothing of them would be sent.
+        known: the number of those that the ledger has: nothing of them would be sent. ``altered`` of them are in doubt,
+            or differ from what was sent; one may count twice.
         spend: the sum of what they may cost at most, by currency, as decimals.
     """
 
@@ -81,6 +89,7 @@ class Summary(Struct, frozen=True, kw_only=True):
     orders: int = 0
     unpriced: int = 0
     known: int = 0
+    altered: int = 0
     spend: Mapping[str, str] = {}
 
 
@@ -185,15 +194,22 @@ class Proposals:
     ) -> Proposal:
         """Record a request; or return the proposal of the same request, with its outcome, if there is one that stands.
 
-        A failed one stands while nothing of it would be sent, such as an order that it left in doubt. Otherwise
-        ``sum_up`` checks what would be sent. UsageError where that exceeds a limit of the day.
+        ``sum_up`` checks what would be sent. A failed proposal stands while that is nothing, such as an order that it
+        left in doubt; one that is done, while the ledger has all of its orders, as they were sent. Without orders, it
+        stands for `DONE_FOR`, unless another one with its target was sent since. UsageError where a limit of the day is
+        exceeded.
         """
         digest = request.digest
         same = await self._store.read(self._read, "proposals_of", digest=digest)
         if same and self._stands(same[0]):
             return same[0]
-        summary = await sum_up()
-        if same and same[0].state is ProposalState.FAILED and summary.orders and summary.known == summary.orders:
+        try:
+            summary = await sum_up()
+        except Exception as error:
+            if same and same[0].state is ProposalState.DONE:  # else it would seem that nothing was ever sent
+                error.add_note(f"the same was sent before: proposal {same[0].id} is done")
+            raise
+        if same and await self._still_holds(same[0], summary):
             return same[0]
 
         def job(db: Database) -> Proposal:
@@ -275,9 +291,22 @@ class Proposals:
         raise UsageError(why, "E614")
 
     def _stands(self, proposal: Proposal) -> bool:
-        """Whether a proposal waits, was sent, or was rejected, so that the same request is not proposed again."""
-        was_rejected = proposal.state is ProposalState.REJECTED and proposal.expires_at <= self._store.clock()
-        return not was_rejected and proposal.state not in (ProposalState.EXPIRED, ProposalState.FAILED)
+        """Whether a proposal waits, is being sent, or was rejected, so that the same request is not proposed again."""
+        was_rejected = proposal.state is ProposalState.REJECTED and proposal.expires_at > self._store.clock()
+        return was_rejected or proposal.state in (ProposalState.PROPOSED, ProposalState.SENDING)
+
+    async def _still_holds(self, proposal: Proposal, summary: Summary) -> bool:
+        """Whether the outcome of a proposal that was sent still answers the same request; the summary is of now."""
+        is_done = proposal.state is ProposalState.DONE
+        if summary.orders:
+            is_known = summary.known == summary.orders and not (is_done and summary.altered)
+            return is_known and proposal.state in (ProposalState.DONE, ProposalState.FAILED)
+        if not is_done or proposal.decided_at is None or proposal.ended_at is None:
+            return False
+        if to_microseconds(proposal.ended_at) + DONE_FOR <= self._store.stamp():
+            return False
+        later = await self._store.read(self._read, "proposals_sent_since", since=to_microseconds(proposal.decided_at))
+        return all(each.request.target != proposal.request.target for each in later)
 
     def _get(self, db: Database, name: str) -> Proposal:
         proposals = self._read(db, "proposal", id=name)

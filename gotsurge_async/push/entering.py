@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Struct, field, structs
 
-from gotsurge_async.api.endpoints import PLATFORM_TASKS_LIST
+from gotsurge_async.api.endpoints import PLATFORM_TASKS_GET, PLATFORM_TASKS_LIST
 from gotsurge_async.clock import to_microseconds
+from gotsurge_async.config import name_in_ledgers
 from gotsurge_async.errors import CallError, Forbidden, NotFound, SignInNeeded, Unauthorized
 from gotsurge_async.ledger import PUSHED, Ledger, Mode, Run
 from gotsurge_async.ledger.errors import LedgerError, OrdersThere
@@ -24,6 +25,7 @@ from gotsurge_async.ledger.upkeep.register import Account, Keys, Register
 from gotsurge_async.models.tasks import ENDED_EARLY
 from gotsurge_async.models.words import folded
 from gotsurge_async.resources.listing import listing, read_names
+from gotsurge_async.resources.reading import task_of
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.transports.base import Request, TransportError
 from gotsurge_async.transports.memory import MemoryTransport
@@ -112,6 +114,18 @@ class Entering(Struct):
         now = self.ledger.stamp()
         await self.ledger.write(lambda db: db.change("remember", name=name, value=now))
 
+    async def are_still_live(self, tasks: set[str]) -> bool:
+        """Read some tasks again, and remove those that have been cancelled or have expired; returns whether any stay.
+
+        A task that cannot be read stays, and so does one that is gone: that proves nothing.
+        """
+        for task_id in [*tasks]:
+            with suppress(CallError, SignInNeeded):
+                task = await self.gs.session.call(PLATFORM_TASKS_GET, path={"task_id": task_id}, read=task_of(task_id))
+                if not _is_live(task):
+                    tasks.discard(task_id)
+        return bool(tasks)
+
     async def _refuse_known_orders(self, run: Run, keys: Keys) -> None:
         """Raise OrdersThere if the Task List has tasks of orders that another machine's ledger sent, not this one."""
         there = await self.there_before(run)
@@ -187,11 +201,7 @@ def _is_live(task: "Task") -> bool:
 
 def account_name_of(gs: "GotSurge") -> str:
     """The name of the account that a client's calls use; "" for the only one."""
-    kept_as = gs.tokens.account  # the command prefixes it with the environment, see `account_name`
-    place, slash, name = kept_as.partition("/")
-    if not slash:
-        return "" if kept_as in ("default", gs.environment.name) or kept_as.startswith("local ") else kept_as
-    return name if place == gs.environment.name or place.startswith("local ") else kept_as
+    return name_in_ledgers(gs.environment, gs.tokens.account)
 
 
 def place_of(gs: "GotSurge") -> dict[str, str]:

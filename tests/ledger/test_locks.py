@@ -38,6 +38,24 @@ def test_one_holder_at_a_time(path: Path) -> None:
     again.release()
 
 
+def test_a_fork_does_not_keep_what_its_parent_held(path: Path) -> None:
+    """Such as a worker of a process pool, which lives on when its service is killed."""
+    code = (
+        "import os, pathlib, sys; from gotsurge_async.ledger.locks import FileRunLocks\n"
+        "lock = FileRunLocks(pathlib.Path(sys.argv[1])).take(None, 'r-1')\n"
+        "if os.fork(): os.wait()\n"
+        "else: print('forked', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"forked\n"
+        assert FileRunLocks(path).is_held(NO_DATABASE, "r-1")
+        holder.kill()
+        holder.wait()
+        assert not FileRunLocks(path).is_held(NO_DATABASE, "r-1")
+
+
 async def test_those_who_only_look_do_not_meet(ledger: Ledger, path: Path) -> None:
     """Who asks whether a run is held does not see another one who asks, and leaves what a crash left."""
     file = path.with_name("ledger.db.r-1.lock")

@@ -17,7 +17,7 @@ NO_LIMITS = ProposalLimits()
 def request(word: str = "push", environment: str = "sandbox") -> Request:
     """A request of this word."""
     inputs = {"file": ("a", "1"), "items": ("b", "2")}
-    return Request(kind="push_table", environment=environment, account="", words=(word,), inputs=inputs)
+    return Request(kind="push_table", environment=environment, account="", words=tuple(word.split()), inputs=inputs)
 
 
 async def propose(
@@ -26,11 +26,14 @@ async def propose(
     *,
     limits: ProposalLimits = NO_LIMITS,
     orders: int = 1,
+    known: int = 0,
+    altered: int = 0,
     client: str = "robot",
     environment: str = "sandbox",
 ) -> Proposal:
     """Propose it for an hour."""
-    summary = Summary(preview=[f"Push {word}"], orders=orders, spend={"SGD": "2.50"} if orders else {})
+    spend = {"SGD": "2.50"} if orders else {}
+    summary = Summary(preview=[f"Push {word}"], orders=orders, known=known, altered=altered, spend=spend)
 
     async def sum_up() -> Summary:
         return summary
@@ -98,14 +101,65 @@ async def test_what_has_expired_is_not_sent_again(ledger: Ledger, clock: TurnedC
     assert (await propose(ledger)).id == f"{sent.id}-2"
 
 
+async def send(ledger: Ledger, proposal: Proposal, state: ProposalState = ProposalState.DONE) -> None:
+    """Have a proposal approved and sent."""
+    await ledger.proposals.end(await ledger.proposals.approve(proposal, "amy"), state, 8, b"{}")
+
+
 @pytest.mark.parametrize("state", [ProposalState.DONE, ProposalState.FAILED])
 async def test_what_was_not_sent_may_be_proposed_again(ledger: Ledger, state: ProposalState) -> None:
-    """A failed one gets a successor with a number; one that is done answers for ever after."""
+    """One that was sent gets a successor with a number, if the ledger does not have all of its orders."""
+    proposal = await propose(ledger, orders=2)
+    await send(ledger, proposal, state)
+    assert (await propose(ledger, orders=2, known=2)).id == proposal.id
+    again = await propose(ledger, orders=2, known=1)
+    assert (again.id, again.digest) == (f"{proposal.id}-2", proposal.digest)
+
+
+async def test_orders_that_differ_by_now_are_proposed_again(ledger: Ledger) -> None:
+    """A proposal that is done does not answer for orders in doubt, nor for those that were sent with other content."""
     proposal = await propose(ledger)
-    await ledger.proposals.end(await ledger.proposals.approve(proposal, "amy"), state, 8, b"{}")
-    again = await propose(ledger)
-    expected = proposal.id if state is ProposalState.DONE else f"{proposal.id}-2"
-    assert (again.id, again.digest) == (expected, proposal.digest)
+    await send(ledger, proposal)
+    assert (await propose(ledger, known=1, altered=1)).id == f"{proposal.id}-2"
+
+
+async def test_a_change_is_proposed_again_after_some_minutes(ledger: Ledger, clock: TurnedClock) -> None:
+    """What creates no orders is not in the ledger, so its outcome answers only who may have lost the answer."""
+    proposal = await propose(ledger, "change task-1", orders=0)
+    clock.turn(3000)
+    await send(ledger, proposal)
+    clock.turn(599)
+    assert (await propose(ledger, "change task-1", orders=0)).id == proposal.id
+    clock.turn(1)
+    assert (await propose(ledger, "change task-1", orders=0)).id == f"{proposal.id}-2"
+
+
+async def test_a_change_back_is_a_new_proposal(ledger: Ledger, clock: TurnedClock) -> None:
+    """Another change of the same task was sent since, even if it was proposed before; that of another task is none."""
+    first = await propose(ledger, "60 task-1", orders=0)
+    other, rejected, second = [
+        await propose(ledger, word, orders=0) for word in ("60 task-2", "80 task-1", "70 task-1")
+    ]
+    for proposal in (first, other):
+        clock.turn(1)
+        await send(ledger, proposal)
+    await ledger.proposals.reject(rejected, "amy")
+    assert (await propose(ledger, "60 task-1", orders=0)).id == first.id
+    await send(ledger, second, ProposalState.FAILED)  # it may have had an effect
+    assert (await propose(ledger, "60 task-1", orders=0)).id == f"{first.id}-2"
+
+
+async def test_what_cannot_be_proposed_again_names_what_was_done(ledger: Ledger) -> None:
+    """As when the time of an order has passed: its caller must not take it for one that was never sent."""
+    proposal = await propose(ledger)
+    await send(ledger, proposal)
+
+    async def sum_up() -> Summary:
+        raise UsageError("the window is in the past")
+
+    with pytest.raises(UsageError) as raised:
+        await ledger.proposals.propose(request(), sum_up, "kim", "robot", NO_LIMITS)
+    assert raised.value.__notes__ == [f"the same was sent before: proposal {proposal.id} is done"]
 
 
 async def test_two_at_once_do_not_both_pass_a_limit(ledger: Ledger, where: str, clock: TurnedClock) -> None:

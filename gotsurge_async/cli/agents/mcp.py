@@ -68,8 +68,8 @@ async def mcp(
     """Give agents tools to read and to propose, over the Model Context Protocol.
 
     The tools read orders, runs, alerts and prices, and propose what would change something. A proposal sends nothing:
-    a person approves it by gotsurge approve, at a terminal or on its page, and that sends it. The same call gives the
-    same proposal, also over a lost answer, and the ledger sends no order twice.
+    a person approves it by gotsurge approve, at a terminal or on its page, and that sends it. A call that is
+    repeated after a lost answer gives the same proposal, and the ledger sends no order twice.
 
     The options of place, account and ledger are those of all agents of this server; no tool has any of them. Without
     --env they propose for the sandbox. --http needs a token of at least 20 characters in GOTSURGE_MCP_TOKEN, which its

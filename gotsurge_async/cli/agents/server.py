@@ -44,7 +44,8 @@ NOTICE = (
 INSTRUCTIONS = (
     "Delivery orders in GotSurge. The tools that propose send nothing: each answers with a proposal. Show its preview "
     "to the person, and say how it is approved: `next` has the command. Then ask get_proposal what became of it. "
-    "The same call gives the same proposal, so a call may be repeated when its answer is lost. "
+    "The same call gives the same proposal, so a call may be repeated when its answer is lost. A proposal that is done "
+    "says when, in `ended_at`: if what it sent was taken back or changed since, the same call makes a new one. "
 ) + NOTICE
 PROPOSALS = "get_proposal"
 ALL: dict[str, Tool] = {**READ, **WRITE, PROPOSALS: Tool("proposal", "proposal?")}
@@ -91,8 +92,9 @@ class Agents(Struct, frozen=True):
             answer, ending = await self._answer(context, call, client), ""
         except (GotSurgeError, click.ClickException) as error:
             code = getattr(error, "explain_code", None)
-            document = {"error": str(error), "exit": 2, "explain": [code] if code else []}
+            document: dict[str, Any] = {"error": str(error), "exit": 2, "explain": [code] if code else []}
             document |= error.more if isinstance(error, Failure) else {}
+            document["error"] = "; ".join([document["error"], *getattr(error, "__notes__", ())])
             shown = {name: value[:MOST] if isinstance(value, list) else value for name, value in document.items()}
             answer, ending = _result(shown), ": failed"
         say(f"{written(self.bounds.ledger.now(), seconds=True)} {client} called {one_line(call.name)}{ending}")

@@ -261,6 +261,7 @@ async def _creation(bounds: Bounds, given: Arguments, request: Request) -> Summa
         orders=plan.orders,
         unpriced=plan.without_most,
         known=plan.already_pushed,
+        altered=plan.in_doubt + plan.changed_count,
         spend=plan.most,
     )
 

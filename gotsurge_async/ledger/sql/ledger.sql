@@ -589,6 +589,8 @@ SELECT * FROM proposals WHERE id = :id;
 SELECT * FROM proposals WHERE digest = :digest ORDER BY length(id) DESC, id DESC;
 -- name: proposals_since
 SELECT * FROM proposals WHERE created_at > :since ORDER BY created_at DESC, id LIMIT :most;
+-- name: proposals_sent_since
+SELECT * FROM proposals WHERE decided_at > :since AND state <> 'rejected';
 -- name: decide_proposal
 UPDATE proposals SET state = :state, decided_by = :by, decided_at = :now, outcome = :outcome
 WHERE id = :id AND digest = :digest AND state = 'proposed' AND expires_at > :now;

@@ -76,7 +76,7 @@ class Desk:
     Args:
         ledger: an open ledger, which stays open; `open` opens one.
         mode: two-phase (platform partners; exactly once) or direct (at most once). Unless given, the desk asks the
-            service, see `Push.choose_mode`, and asks again after some minutes while that refuses to list tasks.
+            service, see `Push.choose_mode`, and asks again while that refuses to list tasks, or if it refuses a call.
         environment: the name under which keys are unique, the client's environment unless given.
         validate: refuse orders that `gotsurge push` would refuse, see `check_order`.
         max_price: the greatest amount that an order may have, see `check_order`.

@@ -42,13 +42,14 @@ class SharedLedger:
     """
 
     ledger: Ledger
-    where: str | Path | Place | None = None
+    where: Place | None = None
     _opening: asyncio.Lock = field(factory=asyncio.Lock, init=False)
 
     @classmethod
     async def open(cls, gs: "GotSurge", where: str | Path | Place) -> Self:
         """Open a ledger with the client's clock, or make one."""
-        return cls(await Ledger.open(where, clock=gs.session.clock.now), where)
+        whole = place(where)  # a relative path names the same file after the process has changed its folder
+        return cls(await Ledger.open(whole, clock=gs.session.clock.now), whole)
 
     async def open_again(self, failed: Ledger, identity: Identity | None) -> Ledger:
         """Open the ledger again after it failed, unless another desk has done so; returns the open one.
@@ -61,7 +62,7 @@ class SharedLedger:
     async def _open_again(self, failed: Ledger, identity: Identity | None) -> Ledger:
         async with self._opening:
             if self.ledger is failed and self.where is not None:
-                if not await asyncio.to_thread(Backend(place(self.where)).is_there):
+                if not await asyncio.to_thread(Backend(self.where).is_there):
                     raise LedgerUnusable("is gone: put it back", "E505", path=str(self.where))
                 await failed.refuse_replaced()
                 ledger = await Ledger.open(self.where, clock=failed.now)

@@ -26,8 +26,8 @@ REFUSED_FOR = 300.0
 class DeskRun:
     """A run that orders join.
 
-    ``lost``: another process has taken it over, or it cannot be written. ``outdated``: it is in direct mode, and the
-    account may use two-phase mode.
+    ``lost``: another process has taken it over, or it cannot be written. ``refused``: the service refused a call of it
+    to the account. ``outdated``: the account's mode is another one by now.
     """
 
     run: Run
@@ -38,6 +38,7 @@ class DeskRun:
     sending: int = 0
     has_doubts: bool = False
     lost: bool = False
+    refused: bool = False
     outdated: bool = False
     _asked: float = attrs.field(default=attrs.Factory(lambda run: run.began, takes_self=True), init=False)
     _orders_then: int = attrs.field(default=0, init=False)
@@ -46,11 +47,18 @@ class DeskRun:
         self.sender.withdraws = True
 
     async def check_mode(self, push: Push, now: float) -> None:
-        """Ask for the mode of a direct run again, if orders have joined it since: a proxy may have refused to list."""
-        if self.run.info.mode is Mode.DIRECT and self.orders > self._orders_then and now - self._asked >= REFUSED_FOR:
+        """Ask for the mode again, if the account may have another one than the run by now.
+
+        In direct mode a proxy may have refused to list tasks: it is asked after some minutes, if orders have joined the
+        run since. In two-phase mode, a call of the run was refused: the account may have become a plain partner's.
+        """
+        mode = self.run.info.mode
+        is_due = self.orders > self._orders_then and now - self._asked >= REFUSED_FOR
+        if is_due if mode is Mode.DIRECT else self.refused:
             self._asked, self._orders_then = now, self.orders
             with suppress(CallError, SignInNeeded):
-                self.outdated = await push.choose_mode() is not Mode.DIRECT
+                self.outdated = await push.choose_mode() is not mode
+                self.refused = False
 
     def is_over(self, now: float) -> bool:
         """Whether the next order must join another run."""

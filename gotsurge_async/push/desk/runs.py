@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gotsurge_async.after.reconcile import Reconciler
 from gotsurge_async.calls.create import InDoubt, Unprocessed
 from gotsurge_async.clock import uninterrupted
-from gotsurge_async.errors import CallError, GotSurgeError, NotSent, SignInNeeded
+from gotsurge_async.errors import CallError, Forbidden, GotSurgeError, NotFound, NotSent, SignInNeeded
 from gotsurge_async.ledger import (
     DOUBTFUL,
     READABLE,
@@ -175,15 +175,14 @@ class DeskRuns:
     async def _refuse_there(self, entries: Sequence[Entry]) -> None:
         """Refuse orders that another ledger sent."""
         there = [(entry, tasks) for entry in entries if (tasks := self._there.get(folded(entry.order.tracking_id)))]
-        if there and self._push.entering is not None:
-            # The list may have been read when another desk over this ledger had sent them.
+        if there and (entering := self._push.entering) is not None:
+            # The list may have been read before they were cancelled, or after another desk over this ledger sent them.
             known = await self.ledger.known(self.environment, [entry.key for entry, _ in there])
-            there = [(entry, tasks) for entry, tasks in there if entry.key not in known]
             own = await self.ledger.recorded(self.environment, [task for _, tasks in there for task in tasks])
             for entry, tasks in there:
                 tasks.difference_update(own)  # of an order whose key is free again, or of another key's order
-                if tasks:
-                    entry.end(self._push.entering.orders_there([entry.key]))
+                if entry.key not in known and await entering.are_still_live(tasks):
+                    entry.end(entering.orders_there([entry.key]))
 
     async def _join(
         self, current: DeskRun, entries: Sequence[Entry]
@@ -232,6 +231,7 @@ class DeskRuns:
         unprocessed: dict[int, GotSurgeError] = {}
         for result in results:
             number = result.order.id
+            current.refused |= isinstance(getattr(result, "error", None), Forbidden | NotFound)
             if isinstance(result, Unprocessed):
                 unprocessed[number] = result.error
                 continue

@@ -30,7 +30,7 @@ async def test_a_program_in_the_folder_of_tables_does_not_run(tmp_path: Path, mo
     "code", [Exit.CREATED, Exit.RESULTS_FAILED, Exit.IN_DOUBT, Exit.UNREACHABLE, Exit.HELD, -9, 77]
 )
 async def test_only_what_left_nothing_open_is_done(office: Office, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
-    """Any other may be proposed again, but what is still being sent: by nobody knows whom, or by another process."""
+    """All may be proposed again, as the ledger has no such order, but what is still being sent, by whatever process."""
 
     async def ended(*_: Any) -> Ran:
         return Ran(exit_code=code, document={})
@@ -42,7 +42,7 @@ async def test_only_what_left_nothing_open_is_done(office: Office, monkeypatch: 
         again = await agent.propose("create_orders", orders=[order()])
     still = "sending" if code in (Exit.HELD, -9) else "failed"
     assert state == ("done" if code in (Exit.CREATED, Exit.RESULTS_FAILED) else still)
-    assert again["state"] == ("proposed" if state == "failed" else state)
+    assert again["state"] == ("sending" if state == "sending" else "proposed")
 
 
 async def test_a_push_that_sent_a_part_is_not_done_if_its_result_files_are_lost(
@@ -109,6 +109,38 @@ async def test_what_was_refused_may_be_proposed_again(office: Office) -> None:
         assert await agent.propose("create_orders", orders=both) != again
     assert sorted(each["tracking_id"] for each in office.simulator.tasks()) == ["T-1", "T-2"]
     assert office.simulator.audit()["doubled"] == {}
+
+
+async def test_an_order_that_was_taken_back_is_proposed_again(office: Office) -> None:
+    """Its proposal is done, but GotSurge has no such order any more; so is one that is no longer the same."""
+    async with office.agent() as agent:
+        made = await agent.propose("create_orders", orders=[order("T-1")])
+        await office.approve(made["proposal"])
+        assert (await agent.propose("create_orders", orders=[order("T-1")]))["state"] == "done"
+        (run,) = await agent.ask("list_runs")
+        undo = await agent.propose("undo_run", run=run["run"], reason="The ship sailed")
+        await office.approve(undo["proposal"])
+        again = await agent.propose("create_orders", orders=[order("T-1")])
+        assert (again["proposal"], again["state"]) == (f"{made['proposal']}-2", "proposed")
+        other = await agent.propose("create_orders", orders=[order("T-1", price=400_000)])
+        await office.approve(other["proposal"])
+        await office.ledger.proposals.reject(await office.ledger.proposals.get(again["proposal"]), "amy")
+        assert (await agent.propose("create_orders", orders=[order("T-1", price=400_000)]))["state"] == "done"
+    assert {each["history"][-1][0] for each in office.simulator.tasks()} == {"cancelled", "broadcasting"}
+
+
+async def test_an_order_of_the_past_says_that_it_was_sent(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be proposed again, and its agent must not send it under another name."""
+    async with office.agent() as agent:
+        made = await agent.propose("create_orders", orders=[order()])
+        await office.approve(made["proposal"])
+
+        async def faulty(*_: Any) -> Ran:
+            return Ran(exit_code=Exit.USAGE, document={"error": "1 fault", "exit": 2})
+
+        monkeypatch.setattr(tools, "run_command", faulty)
+        why = await agent.refused("create_orders", orders=[order()])
+    assert why == f"1 fault; the same was sent before: proposal {made['proposal']} is done"
 
 
 async def test_a_cancel_that_failed_may_be_proposed_again(office: Office) -> None:

@@ -13,7 +13,7 @@ from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.ledger import LedgerClosed, LedgerError, LedgerUnusable
 from gotsurge_async.push.desk.opening import SharedLedger
 from gotsurge_async.testing import ManualClock
-from tests.support.desks import Gate, desk_of, fail_once, states
+from tests.support.desks import Gate, Service, desk_of, fail_once, states
 from tests.support.orders import order
 
 
@@ -89,3 +89,16 @@ async def test_a_ledger_that_is_moved_away_claims_nothing(tmp_path: Path, instea
         assert isinstance(await desk.create(order("T-2")), Created)
         assert await states(desk) == {"T-1": [OrderState.CREATED], "T-2": [OrderState.CREATED]}
     assert service.sent == ["T-1", "T-2"]
+
+
+async def test_a_relative_path_names_the_same_ledger_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program may change its folder, as daemons do, before a disk error makes the desk open its ledger again."""
+    monkeypatch.chdir(tmp_path)
+    async with desk_of(Path(), Service()) as desk:
+        await desk.create(order("T-1"))
+        monkeypatch.chdir("/")
+        fail_once(monkeypatch)
+        assert isinstance(await desk.create(order("T-2")), Created)
+        assert await states(desk) == {"T-1": [OrderState.CREATED], "T-2": [OrderState.CREATED]}

@@ -244,6 +244,20 @@ async def test_a_new_ledger_does_not_send_what_another_one_sent(tmp_path: Path) 
         assert at.simulator.audit()["by_tracking_id"] == {"T-1": 1, "T-2": 1}
 
 
+async def test_an_order_of_another_ledger_is_sent_once_it_is_cancelled(tmp_path: Path) -> None:
+    """The desk that refused it reads its task again; one that cannot be read, or is gone, is refused as before."""
+    async with place(tmp_path) as at:
+        await at.push([order("T-1")], mode=Mode.TWO_PHASE)
+        async with await Desk.open(at.gs, tmp_path / "other.db", mode="two-phase", new_ledger=True) as desk:
+            for status in (503, 404):
+                at.simulator.order_fault(Fault(operation="platform.tasks.get", kind="status", status=status))
+                with pytest.raises(OrdersThere, match="T-1"):
+                    await desk.create(order("T-1"))
+            at.simulator.clear_faults()
+            await at.gs.tasks.cancel(at.simulator.tasks()[0]["id"], reason="the ship sailed")
+            assert isinstance(await desk.create(order("T-1")), Created)
+
+
 @pytest.mark.parametrize("mode", Mode)
 async def test_a_cancelled_order_of_a_new_ledger_is_not_another_ledger_s(tmp_path: Path, mode: Mode) -> None:
     """The Task List was read before the order was cancelled; its key is free, and another key may have its name."""

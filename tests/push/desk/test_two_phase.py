@@ -1,4 +1,4 @@
-"""Desks in two-phase mode whose ledger cannot be written just when an answer comes."""
+"""Desks in two-phase mode whose ledger cannot be written just when an answer comes, or whose account changes."""
 
 import asyncio
 from pathlib import Path
@@ -12,6 +12,7 @@ from gotsurge_async.bulk import Mode, OrderState
 from gotsurge_async.ledger import LedgerBusy, LedgerError, LedgerUnusable
 from gotsurge_async.ledger.sql import joining, marks
 from gotsurge_async.push.chunks import BUSY_TRIES
+from gotsurge_async.push.desk.run import LONGEST
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import NothingSent, Request, Response
 from tests.support.desks import desk_of, once_so, states, waiting
@@ -19,11 +20,16 @@ from tests.support.orders import answer, order
 
 
 class Platform:
-    """Creates drafts, broadcasts them, and lets them be read; ``repeats``: a task that its answers name falsely."""
+    """Creates drafts, broadcasts them, and lets them be read.
+
+    ``repeats``: a task that its answers name falsely; ``is_plain``: the account is a plain partner's by now.
+    """
 
     def __init__(self) -> None:
         self.tasks: dict[str, dict[str, Any]] = {}
         self.is_down = False
+        self.is_plain = False
+        self.lists = 0
         self.repeats = ""
 
     @property
@@ -31,13 +37,13 @@ class Platform:
         """The tracking ids of tasks that drivers see, in the order in which they were created."""
         return [task["tracking_id"] for task in self.tasks.values() if task["current_status"] == "broadcasting"]
 
-    def create(self, orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Create drafts, and return the tasks that the answer names."""
+    def create(self, orders: list[dict[str, Any]], status: str = "draft") -> list[dict[str, Any]]:
+        """Create tasks, drafts unless said, and return the tasks that the answer names."""
         if self.repeats:
             return [{"id": self.repeats, "tracking_id": order["tracking_id"]} for order in orders]
         names = [f"task-{len(self.tasks) + number}" for number, _ in enumerate(orders, 1)]
         new = [
-            {"id": name, "tracking_id": order["tracking_id"], "current_status": "draft"}
+            {"id": name, "tracking_id": order["tracking_id"], "current_status": status}
             for name, order in zip(names, orders, strict=True)
         ]
         self.tasks.update(zip(names, new, strict=True))
@@ -47,6 +53,14 @@ class Platform:
         if self.is_down:
             raise NothingSent("no connection")
         body = msgspec.json.decode(request.body or b"{}")
+        if "/platform/tasks?" in request.url:
+            self.lists += 1
+        if self.is_plain and "/platform/" in request.url:
+            return answer({"message": "Only platform partners may do this"}, 403)
+        if "/platform/tasks?" in request.url:
+            return answer({"tasks": []})
+        if self.is_plain:
+            return answer({"tasks": self.create(body["tasks"], "broadcasting")})
         if request.method == "GET":
             return answer(self.tasks[request.url.rpartition("/")[2]])
         if request.url.endswith("/drafts"):
@@ -142,3 +156,36 @@ async def test_an_order_whose_answer_names_another_s_task_is_not_drafted_again(
         assert isinstance(await desk.create(order("T-2")), InDoubt)
         assert (await states(desk))["T-2"] == [OrderState.IN_DOUBT]
     assert service.live == ["T-1"]
+
+
+async def test_an_account_that_becomes_a_plain_partner_s_is_noticed(tmp_path: Path) -> None:
+    """A refused call makes the desk ask for the mode again, so that its next run is in direct mode."""
+    clock, service = ManualClock(), Platform()
+    async with desk_of(tmp_path, service, clock=clock, mode=None) as desk:
+        assert isinstance(await desk.create(order("T-1")), Created)
+        service.is_plain = True
+        assert isinstance(await desk.create(order("T-2")), Unprocessed)
+        await desk.submit(order("T-3"))
+        asking = asyncio.create_task(desk.outcome("T-3"))
+        await once_so(clock, asking.done)
+        assert clock.monotonic() < LONGEST  # when the run would have ended
+        assert isinstance(await desk.create(order("T-2")), Created)
+        assert [info.mode for info in await desk.ledger.runs()] == [Mode.DIRECT, Mode.TWO_PHASE]
+    assert service.live == ["T-1", "T-3", "T-2"]
+
+
+async def test_a_passing_refusal_leaves_the_run_in_two_phase_mode(tmp_path: Path) -> None:
+    """The service lets the account list tasks again, so it is a platform partner's, and is asked no more."""
+    clock, service = ManualClock(), Platform()
+    async with desk_of(tmp_path, service, clock=clock, mode=None) as desk:
+        await desk.create(order("T-1"))
+        service.is_plain = True
+        assert isinstance(await desk.create(order("T-2")), Unprocessed)
+        service.is_plain = False
+        await once_so(clock, lambda: service.lists > 1)
+        await clock.advance(600)
+        await clock.settle()
+        assert service.lists == 2
+        assert isinstance(await desk.create(order("T-2")), Created)
+        assert [info.mode for info in await desk.ledger.runs()] == [Mode.TWO_PHASE]
+    assert service.live == ["T-1", "T-2"]
