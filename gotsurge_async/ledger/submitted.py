@@ -14,9 +14,9 @@ from gotsurge_async.database.writer import Job
 from gotsurge_async.errors import UsageError
 from gotsurge_async.ledger.errors import LedgerBusy, LedgerError, LedgerUnsure, nothing_sent
 from gotsurge_async.ledger.sql import joining
+from gotsurge_async.ledger.sql.databases import TEXT
 from gotsurge_async.ledger.sql.joining import Recorded
 from gotsurge_async.ledger.sql.marks import count
-from gotsurge_async.ledger.sql.schema import TEXT
 from gotsurge_async.ledger.sql.store import Store
 from gotsurge_async.ledger.states import FREE, LIVE, WAITING, OrderState, Submitted
 from gotsurge_async.ledger.upkeep.counter import LEDGER_ID, identity_of

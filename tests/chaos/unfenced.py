@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gotsurge_async.cli import main
-from gotsurge_async.ledger.sql import marks, runs, schema, store
+from gotsurge_async.ledger.sql import databases, marks, runs, store
 from gotsurge_async.push.chunks import Claim
 
 CUT = {
@@ -26,7 +26,7 @@ CUT = {
 
 def without_fences() -> None:
     """Take the fences away."""
-    text = schema.TEXT.read_text(encoding="utf-8")
+    text = databases.TEXT.read_text(encoding="utf-8")
     for held, cut in CUT.items():
         assert text.count(held) == 1, f"the text of the ledger has changed: {held}"
         text = text.replace(held, cut)

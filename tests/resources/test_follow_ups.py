@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gotsurge_async import GotSurge, NotUpdated, OutcomeUnknown, RetryPolicy, SignInNeeded, what_is_known
-from gotsurge_async.errors import ClientClosed, GotSurgeError
+from gotsurge_async.errors import ClientClosed, GotSurgeError, NotSent
 from gotsurge_async.transports.base import MaybeSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
 from tests.support.clients import client, make
@@ -95,7 +95,7 @@ async def test_a_closing_client_gives_each_broadcast_its_result() -> None:
 
 
 @pytest.mark.parametrize(
-    ("token", "sent"), [(SignInNeeded(), SignInNeeded), (OSError("the disk is gone"), OSError)], ids=["person", "disk"]
+    ("token", "sent"), [(SignInNeeded(), SignInNeeded), (OSError("the disk is gone"), NotSent)], ids=["person", "disk"]
 )
 async def test_a_token_that_is_gone_hides_no_effect(
     token: Exception, sent: type[Exception], monkeypatch: pytest.MonkeyPatch

@@ -23,8 +23,8 @@ from gotsurge_async.errors import ConfigError
 from gotsurge_async.ledger.errors import LedgerError, LedgerMoved, LedgerUnusable, nothing_sent
 from gotsurge_async.ledger.locks import FileRunLocks, Leases, RunLocks
 from gotsurge_async.ledger.sql import databases
+from gotsurge_async.ledger.sql.databases import ARCHIVE_OF, TEXT, is_older, prepare
 from gotsurge_async.ledger.sql.recorded import RecordedTasks
-from gotsurge_async.ledger.sql.schema import ARCHIVE_OF, TEXT, is_older, prepare
 from gotsurge_async.ledger.states import Clock, utc_now
 from gotsurge_async.ledger.upkeep.counter import Keeper, identified, identity_of
 from gotsurge_async.ledger.upkeep.integrity import (

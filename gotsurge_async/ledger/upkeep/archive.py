@@ -28,7 +28,7 @@ from gotsurge_async.ledger.errors import LedgerError, LedgerUnusable, RunHeld, r
 from gotsurge_async.ledger.ledger import Ledger
 from gotsurge_async.ledger.sql import databases, pages, runs
 from gotsurge_async.ledger.sql.chunks import Chunk, each_page
-from gotsurge_async.ledger.sql.schema import ARCHIVE_OF, prepare
+from gotsurge_async.ledger.sql.databases import ARCHIVE_OF, prepare
 from gotsurge_async.ledger.sql.store import Backend
 from gotsurge_async.ledger.states import (
     DOUBTFUL,

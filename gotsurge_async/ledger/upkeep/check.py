@@ -12,7 +12,7 @@ from gotsurge_async.clock import to_microseconds
 from gotsurge_async.database import Database, Kind, Place
 from gotsurge_async.ledger.errors import Flaw, LedgerError, LedgerOlder, LedgerUnusable
 from gotsurge_async.ledger.sql import databases, runs
-from gotsurge_async.ledger.sql.schema import is_older
+from gotsurge_async.ledger.sql.databases import is_older
 from gotsurge_async.ledger.sql.store import Backend, place
 from gotsurge_async.ledger.states import Clock, utc_now
 from gotsurge_async.ledger.upkeep.counter import Keeper, identity_of

@@ -20,9 +20,9 @@ from gotsurge_async.database.errors import NO_RIGHT
 from gotsurge_async.ledger.errors import RESCUE, Flaw, LedgerError, LedgerUnusable, unsound
 from gotsurge_async.ledger.locks import RunLocks
 from gotsurge_async.ledger.sql.chunks import PAGE, PLACES, Chunk, chunks_of, load
+from gotsurge_async.ledger.sql.databases import ARCHIVE_OF, TEXT
 from gotsurge_async.ledger.sql.recorded import recorded
 from gotsurge_async.ledger.sql.runs import MANY, by_number, describe_order, info_of
-from gotsurge_async.ledger.sql.schema import ARCHIVE_OF, TEXT
 from gotsurge_async.ledger.states import (
     CLAIMED,
     LETTERS,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gotsurge_async.database import Database, Kind, Moved, Sqlite, files, statements
 from gotsurge_async.ledger import IllegalTransition, LedgerUnusable, OrderState
 from gotsurge_async.ledger.sql.chunks import ZLIB, Chunk, body_row, by_chunk, load, number_of, number_of_print
-from gotsurge_async.ledger.sql.schema import TEXT, prepare
+from gotsurge_async.ledger.sql.databases import TEXT, prepare
 from gotsurge_async.ledger.states import LETTERS, TRANSITIONS, NewOrder
 from tests.ledger.kit import order, orders
 

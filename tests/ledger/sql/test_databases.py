@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from gotsurge_async.ledger import Ledger, LedgerError, LedgerUnusable, OrderOutcome, OrderState
-from gotsurge_async.ledger.sql import schema
-from gotsurge_async.ledger.sql.schema import TABLES, VERSION
+from gotsurge_async.ledger.sql import databases
+from gotsurge_async.ledger.sql.databases import TABLES, VERSION
 from gotsurge_async.ledger.states import LETTERS
 from tests.ledger.kit import TidyLedger, TurnedClock, bring, ids, loaded, order, orders, states
 
@@ -25,8 +25,8 @@ def add_version(folder: Path, monkeypatch: pytest.MonkeyPatch, *statements: str)
         text = f"-- name: change\n{statement};\n-- name: other@postgresql\nSELECT nothing;\n"
         (folder / f"{version:03}.sql").write_text(text, encoding="utf-8")
     newest = VERSION + len(statements)
-    monkeypatch.setattr(schema, "MIGRATIONS", folder)
-    monkeypatch.setattr(schema, "VERSION", newest)
+    monkeypatch.setattr(databases, "MIGRATIONS", folder)
+    monkeypatch.setattr(databases, "VERSION", newest)
     return newest
 
 
