@@ -28,7 +28,7 @@ from gotsurge_async.ledger.upkeep import archive as module
 from gotsurge_async.ledger.upkeep.archive import Archived, archive
 from gotsurge_async.push.load import load_refused
 from tests.ledger.kit import START, TidyLedger, TurnedClock, bring, leases_end, loaded, only, order, orders
-from tests.ledger.sql.test_schema import add_version
+from tests.ledger.sql.test_databases import add_version
 
 LATER = START + timedelta(days=1)
 
