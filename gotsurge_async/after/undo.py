@@ -447,7 +447,7 @@ async def _check_cancelled(read: Callable[[], Awaitable[Task]]) -> None:
         status = (await read()).current_status
     except (CallError, SignInNeeded) as error:
         raise OutcomeUnknown(
-            f"the cancellation was answered, but the task was read, and is not shown as cancelled: {error}", "E412"
+            f"the cancellation was answered, but reading the task did not confirm it: {error}", "E412"
         ) from error
     if status != TaskStatus.CANCELLED:
         shown = status or "in an unknown status"

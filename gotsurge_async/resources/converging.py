@@ -139,9 +139,8 @@ def _cancelled(reading: codec.Codec, answer: Response, task_id: str) -> Message:
         return Message()
     message = reading.decode(answer.body, Message)
     if _does_not_confirm(message.extra, task_id):
-        raise UnreadableAnswer(
-            f"the answer does not confirm that this task is cancelled: {service_message(answer.body) or 'it is empty'}"
-        )
+        said = service_message(answer.body) or "it is empty"
+        raise UnreadableAnswer(f"the answer does not confirm that task {task_id} is cancelled: {said}")
     return message
 
 

@@ -26,7 +26,7 @@ def check_task_id(task_id: object) -> None:
     Raises UsageError if it is not text, or would lead to another path: "", "." and "..".
     """
     if not isinstance(task_id, str) or task_id in ("", ".", ".."):
-        raise UsageError(f"task_ids: each id must be text that names one task, not {task_id!r}", "E903")
+        raise UsageError(f"task_ids: {task_id!r} is not an id: give text that names one task", "E903")
 
 
 def task_ids_of(task_ids: Iterable[str], any_number: str) -> list[str]:

@@ -107,7 +107,7 @@ def pairs_of(words: Sequence[str]) -> dict[str, str]:
     for word in words:
         task_id, _, tracking_id = word.partition("=")
         if not task_id or not tracking_id:
-            raise WrongUse(f"{word!r} has no tracking id: give TASK_ID=TRACKING_ID for each task, or for none", "E102")
+            raise WrongUse(f"{word!r} has no tracking id: give only TASK_ID=TRACKING_ID, or only TASK_ID", "E102")
         if task_id in pairs:
             raise WrongUse(f"task {task_id} appears twice", "E102")
         pairs[task_id] = tracking_id
