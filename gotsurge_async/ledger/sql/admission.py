@@ -50,11 +50,11 @@ SPARE = 20
 _AT_ONCE = 500
 """Contested orders that are read at a time."""
 
-LOST = "an older copy of the ledger was gone on with: it may have been sent since"
+LOST = "an older copy of the ledger was accepted, and the order may have been sent since"
 """The ``error`` of an order that is in doubt after `accept_older`."""
 
 HELD_BACK = (
-    f"{LOST}, by a run that the copy does not know. It was not sent now: look it up and say what you found "
+    f"{LOST}, by a run that the copy lacks. The order was not sent now: look it up, and record what you found "
     "(gotsurge resolve), or push it again with --not-sent-before"
 )
 """The ``error`` of an order that is pushed first after `accept_older`, and that no evidence shows to be new."""
