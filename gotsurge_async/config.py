@@ -193,7 +193,10 @@ def settings_of(cls: type[S], value: "S | float | None", argument: str, field: s
     if isinstance(value, int | float) and not isinstance(value, bool):
         fields: dict[str, Any] = {field: value}
         return cls(**fields)
-    raise ConfigError(f"{argument}: give {cls.__name__}, or a number for its {field}, not {value!r:.60}", "E903")
+    raise ConfigError(
+        f"{argument}: give a {cls.__name__}, or a number as the value of {cls.__name__}.{field}, not {value!r:.60}",
+        "E903",
+    )
 
 
 _PARTS = {

@@ -182,7 +182,7 @@ async def update_task(session: Session, task: Task | str, version_rev: str | Non
             return now
         if lost and now.version_rev not in (revision, None) and (unsure := _not_comparable(now, wanted)):
             raise OutcomeUnknown(
-                "the answer was lost. The task has changed, but perhaps not by this update, because its "
+                "the answer was lost. The task has changed, perhaps by another update: its "
                 f"{', '.join(unsure)} cannot be compared with your changes: read the task",
                 "E412",
                 **_details(error),

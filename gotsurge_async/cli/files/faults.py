@@ -123,9 +123,9 @@ class Mending(Struct, frozen=True, kw_only=True):
             )
             if not error.whole and not self.leave:
                 say("to send the other rows now, add --leave-faulty, and pass another file to --faults")
-            these = verb(rows, "this row", "these rows")
             if error.whole or not self.leave:
-                say(f"{faults} contains only {these}: if you push it, the other rows are not sent")
+                faulty = verb(rows, "the faulty row", "the faulty rows")
+                say(f"{faults} contains only {faulty}: if you push it, no other row is sent")
         elif faults is not None:
             say(f"{faults} was not written: these faults are not in single rows")
         elif error.count > FEW:

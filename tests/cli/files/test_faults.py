@@ -72,7 +72,7 @@ def test_faulty_rows_are_mended_in_their_file_and_pushed(run: Runner, simulator:
     assert done.exit_code == 2
     assert f"12 rows with faults are in {faulty}, which also describes the faults" in done.stderr
     assert f"correct the rows in {file}, then push all rows again: no order is sent twice" in done.stderr
-    assert f"{faulty} contains only these rows: if you push it, the other rows are not sent" in done.stderr
+    assert f"{faulty} contains only the faulty rows: if you push it, no other row is sent" in done.stderr
     again = run("push", file, *local(simulator), "--faults", faulty)
     assert again.exit_code == 2
     assert "already exists: remove it" in again.stderr
