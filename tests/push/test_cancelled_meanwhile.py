@@ -74,11 +74,12 @@ async def test_a_read_does_not_settle_an_order_while_a_cancel_of_the_task_may_ac
     async with place(tmp_path, settle=SETTLE) as at:
         run_id = await at.lose([order()])
         (task,) = at.simulator.tasks()
-        await at.ledger.begin_cancel("local", [task["id"]], until=at.ledger.now() + timedelta(seconds=SETTLE))
+        until = at.ledger.now() + timedelta(seconds=SETTLE)
+        await at.ledger.begin_cancel("local", [task["id"]], until=until, by=1)
         reconciler = Reconciler(at.gs, at.ledger, rescan_after=0)
         (still,) = (await reconciler.reconcile(run_id)).in_doubt
         assert (still.task_ids, " until " in still.reason) == ((task["id"],), True)
-        await at.ledger.forget_cancel(task["id"])
+        await at.ledger.forget_cancels([task["id"]], 1)
         assert [each.key for each in (await reconciler.reconcile(run_id)).created] == ["T-1"]
 
 
