@@ -431,9 +431,11 @@ def resolve(
         decision = {"key": key, "created": int(task_id is not None), "task_id": task_id, "by": by, "at": now}
         db.change("decide", run=run.number, chunk=chunk.id, place=place, **decision)
     named = [(task_id, number_of(*orders[key])) for key, task_id in words.items() if task_id is not None]
+    ended = {words[key] for key in over}
     _refuse_taken(db, run.environment, named)
     for chunk in chunks.values():
         chunk.save(db, now)
+    refuse_cancelling(db, run.environment, [], [task for task, _ in named if task not in ended], now)
 
 
 def _orders_of_keys(db: Database, run: Held, keys: Iterable[str]) -> dict[str, tuple[int, int]]:
