@@ -1,5 +1,6 @@
 """A person cancels a task that no order has yet, and an answer then names it for an order."""
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from gotsurge_async.after.reconcile import Reconciler
 from gotsurge_async.bulk import Mode, OrderState
 from gotsurge_async.calls.create import Created
+from gotsurge_async.ledger import LedgerUnusable
 from gotsurge_async.push.chunks import ChunkSender
 from tests.support.orders import order
 from tests.support.pushes import Place, place
@@ -55,6 +57,25 @@ async def test_a_task_that_is_being_cancelled_makes_no_order_created(
         assert ([each.key for each in done.cancelled], [each.key for each in done.created]) == (
             (["T-1"], []) if acts else ([], ["T-1"])
         )
+
+
+async def test_a_task_is_recorded_with_its_cancel_in_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ends between two writes would leave an order that a read settles as created."""
+    async with place(tmp_path, "plain", settle=SETTLE) as at:
+        cancelled_first(at, monkeypatch)
+        keep, written = ChunkSender._keep, list[Any]()
+
+        async def once(self: ChunkSender, outcomes: Any, **options: Any) -> None:
+            if written:
+                raise LedgerUnusable("its disk failed")
+            await keep(self, outcomes, **options)  # the answer is refused: it names the task
+            written.extend(outcomes)
+
+        monkeypatch.setattr(ChunkSender, "_keep", once)
+        with suppress(LedgerUnusable):
+            await at.push([order()])
+        (info,) = await at.ledger.runs()
+        assert await at.states(info.id) == {"T-1": OrderState.CANCELLING}
 
 
 async def test_a_draft_that_is_being_cancelled_is_not_broadcast(

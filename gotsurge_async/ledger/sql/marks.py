@@ -38,8 +38,9 @@ RECORDED = {
     OrderState.REFUSED: sources(OrderState.REFUSED),
     OrderState.IN_DOUBT: sources(OrderState.IN_DOUBT),
     OrderState.CANCELLED: sources(OrderState.CANCELLED),
-    # Durable before a cancel leaves. A cancel that is sent again finds the order so.
-    OrderState.CANCELLING: sources(OrderState.CANCELLING) | {OrderState.CANCELLING},
+    # Durable before a cancel leaves. A cancel that is sent again finds the order so. An answer may name a task of which
+    # a person's cancel has begun.
+    OrderState.CANCELLING: sources(OrderState.CANCELLING) | {OrderState.CANCELLING, OrderState.SENDING},
 }
 """The states that an outcome may have, each with the states that the order must have."""
 
