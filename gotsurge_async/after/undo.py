@@ -8,6 +8,7 @@ import attrs
 from msgspec import Struct, structs
 
 from gotsurge_async.after.audit_notes import why_in_doubt
+from gotsurge_async.after.cancels import NotedCancels
 from gotsurge_async.after.lookup import Names, call_each, names_of, not_its_own, note_unused_drafts, task_reader
 from gotsurge_async.api.endpoints import TASKS_CANCEL
 from gotsurge_async.calls.create import stops_all
@@ -190,6 +191,7 @@ class Undo:
         stoppers: list[CallError | SignInNeeded] = []
         doubts: dict[str, UndoneOrder] = {}
         elsewhere = [order async for order in self._elsewhere(run, keys)]
+        notes = NotedCancels(self.ledger, run.info.environment, self.gs.limits.settle)
 
         # Those that an earlier undo cancelled, or a reconciliation saw cancelled.
         async for row in run.rows((OrderState.CANCELLED,)):
@@ -199,7 +201,7 @@ class Undo:
 
         async def cancel(job: _Job) -> tuple[str, UndoneOrder]:
             try:
-                name, done = await self._cancel(run, job, reason)
+                name, done = await self._cancel(run, notes, job, reason)
             except (CallError, SignInNeeded) as error:
                 if stops_all(error):
                     stoppers.append(error)
@@ -208,7 +210,7 @@ class Undo:
                 return name, UndoneOrder(key=job.key, task_id=job.task_id, status=job.status, error=str(error))
             return "drafts" if job.draft and name.endswith("cancelled") else name, done
 
-        wanted = self._jobs(run, stoppers, lists["failed"], drafts=drafts, keys=keys)
+        wanted = self._jobs(run, notes, stoppers, lists["failed"], drafts=drafts, keys=keys)
         jobs = call_each(self.gs, wanted, cancel, self.concurrency)
         async with jobs:
             async for name, order in jobs:
@@ -216,6 +218,7 @@ class Undo:
                     lists[name].append(order)
                 else:
                     doubts[order.key] = order
+        await notes.forget()
         if keys is not None:
             reported = {order.key for name in ("too_late", "failed") for order in lists[name]}
             async for row in run.rows(WAITING):
@@ -257,6 +260,7 @@ class Undo:
     async def _jobs(
         self,
         run: Run,
+        notes: NotedCancels,
         stoppers: list[CallError | SignInNeeded],
         failed: list[UndoneOrder],
         *,
@@ -290,17 +294,17 @@ class Undo:
         refused = {task_id: row.id for task_id, row in own.items() if row.state is OrderState.REFUSED and is_two_phase}
         for start in range(0, len(left), _CHECKED):
             block = left[start : start + _CHECKED]
-            # The next order of the key may go on with the draft of a withdrawn one, unless its cancel began before.
-            begun = withdrawn.intersection(each.task_id for each in block)
-            used = await self.ledger.begin_cancel(run.info.environment, [*begun]) if begun else {}
+            # An order may go on with such a draft, or an answer may name it, unless its cancel began before.
+            used = await notes.begin([each.task_id for each in block])
             drafting = await self._drafting(run, [each.key for each in block if each.task_id in {*refused, *used}])
             # Another run may have recorded a draft since it was noted or refused: the query reads all orders.
             recorded = await self.ledger.recorded(run.info.environment, [each.task_id for each in block])
-            recorded = {task_id: order for task_id, order in recorded.items() if task_id not in begun - used.keys()}
+            recorded = {task_id: order for task_id, order in recorded.items() if task_id not in withdrawn - used.keys()}
             for each in block:
                 order, later = refused.get(each.task_id), drafting.get(each.key)
                 if later is not None and (order is not None or each.task_id in used):
                     failed.append(UndoneOrder(key=each.key, task_id=each.task_id, error=_in_flight(later)))
+                    await notes.forget(each.task_id)
                 elif recorded.get(each.task_id, order) == order:
                     of_key = own.get(each.task_id) or rows.get(each.key)
                     names = Names() if of_key is None else names_of(of_key, run.path)
@@ -314,7 +318,7 @@ class Undo:
         owners = await self.ledger.known(run.info.environment, keys) if keys else {}
         return {key: owner.run.id for key, owner in owners.items() if owner.row.state is OrderState.DRAFTING}
 
-    async def _cancel(self, run: Run, job: "_Job", reason: str) -> tuple[str, UndoneOrder]:
+    async def _cancel(self, run: Run, notes: NotedCancels, job: "_Job", reason: str) -> tuple[str, UndoneOrder]:
         """Cancel one task, and record the result; returns the name of its list in `Undone`.
 
         The task is read first, since afterwards its status does not show which cancel ended it.
@@ -333,7 +337,7 @@ class Undo:
         if row is None and (task.current_status is None or not task.current_status.is_draft):
             # Noted as an unused draft, and yet it went out: another program broadcast it.
             return "too_late", structs.replace(order, error="it is no unused draft: leave it, or cancel it by its id")
-        intent = _Intent(run, row, self.gs.session.clock)
+        intent = _Intent(run, row, self.gs.session.clock, notes, job.task_id)
         try:
             try:
                 await cancel_task(self.gs.session, job.task_id, reason, intent.before_send)
@@ -371,16 +375,19 @@ _FRESH = CLAIM_LIFE / 2
 
 @attrs.define
 class _Intent:
-    """The intent to cancel the task of an order, durable before a try leaves; ``row`` is None without an order."""
+    """The intent to cancel the task of an order, durable before a try leaves; without an order it is noted already."""
 
     _run: Run
     _row: OrderRow | None
     _clock: Clock
+    _notes: NotedCancels
+    _task_id: str
     _written_at: float | None = None
 
     async def before_send(self) -> None:
         """Write the intent, unless it was written just now; LedgerError if it is not: the cancel must not leave."""
         now = self._clock.monotonic()
+        self._notes.leaves(self._task_id)
         if self._written_at is None or now > self._written_at + _FRESH:
             await uninterrupted(self._write(OrderState.CANCELLING, _BEING_CANCELLED, ended=False))
             self._written_at = now
@@ -392,6 +399,7 @@ class _Intent:
     async def refused(self, error: GotSurgeError, status: TaskStatus | None) -> None:
         """Record that no cancel of this undo acts. An earlier one may act, unless the task's status rules that out."""
         if self._row is None:
+            await self._notes.forget(self._task_id)
             return
         state = self._row.state
         is_past = status is not None and status.is_past_draft and status != TaskStatus.BROADCASTING

@@ -286,7 +286,7 @@ class Ledger(Store):
         return next((info for info in infos if info.environment == environment), None)
 
     async def begin_cancel(
-        self, environment: str, task_ids: Sequence[str], *, until: datetime | None = None
+        self, environment: str, task_ids: Sequence[str], *, until: datetime | None = None, by: int = 0
     ) -> dict[str, str]:
         """Note that cancels of unused drafts are about to leave: no order adopts such a draft any more.
 
@@ -294,6 +294,7 @@ class Ledger(Store):
 
         Args:
             until: note also tasks that the ledger does not know: their cancel may act until this time.
+            by: a number of the command that cancels, for `forget_cancels`.
 
         Returns:
             The drafts that a live order has, or may be going on with at this moment, each with the run of that order.
@@ -301,17 +302,19 @@ class Ledger(Store):
         """
 
         def begin(db: Database) -> dict[str, str]:
-            used = drafts_of.begin_cancel(db, environment, task_ids, None if until is None else to_microseconds(until))
+            ends = None if until is None else to_microseconds(until)
+            used = drafts_of.begin_cancel(db, environment, task_ids, self.stamp(), ends, by)
             marks.count(db, self.slot)  # an older copy would let an order go on with such a draft
             return used
 
         used = await self.write(begin)
+        await self.until_recorded(drafts_of.recording)
         # An order that began to be drafted before the note is seen now; one that begins later sees the note.
         return used | await self.read(drafts_of.in_use, environment, task_ids)
 
-    async def forget_cancel(self, task_id: str) -> None:
-        """Forget that a cancel of a task that the ledger does not know has begun: no cancel of it acts any more."""
-        await self.write(lambda db: db.change("forget_cancel", task_id=task_id))
+    async def forget_cancels(self, task_ids: Sequence[str], by: int) -> None:
+        """Forget a command's cancels, none of which acts; a task that another command cancels, too, stays noted."""
+        await self.write(lambda db: db.change("forget_cancels", ids=db.listed(task_ids), command=by))
 
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
         """The runs, at most ``limit``, newest first: in the order in which they were begun, whatever the clock was."""

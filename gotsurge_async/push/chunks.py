@@ -437,10 +437,9 @@ class DirectSender(ChunkSender):
             await self._record_doubts(left)
 
     async def _record_cancelling(self, doubt: InDoubt[PendingOrder], receipt: Receipt) -> None:
-        order, why = doubt.order.id, str(doubt.error)
+        where = receipt.id, receipt.current_status, str(doubt.error)
         try:
-            await self._keep([OrderOutcome(order, OrderState.IN_DOUBT, receipt.id, receipt.current_status, why)])
-            await self._keep([OrderOutcome(order, OrderState.CANCELLING, error=why)])
+            await self._keep([OrderOutcome(doubt.order.id, OrderState.CANCELLING, *where)])
         except TaskTaken:
             await self._record_doubts([doubt])
 

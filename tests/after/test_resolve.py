@@ -19,7 +19,7 @@ from gotsurge_async.bulk import (
     write_results,
 )
 from gotsurge_async.errors import ConfigError
-from gotsurge_async.ledger import NewOrder, RunState
+from gotsurge_async.ledger import NewOrder, RunState, TaskCancelling
 from gotsurge_async.simulator import Fault
 from gotsurge_async.tables.fields import FEEDBACK
 from tests.support.commands import HEADER, ROW
@@ -79,6 +79,21 @@ async def test_an_order_whose_named_task_was_cancelled_is_cancelled(tmp_path: Pa
         (row,) = [row async for row in here.ledger.rows(run_id)]
         assert (row.state, row.task_id, row.status) == (OrderState.CANCELLED, task["id"], "cancelled")
         assert await here.states(await here.push(orders(1))) == {"T-0": OrderState.CREATED}
+
+
+async def test_a_person_does_not_settle_an_order_while_a_cancel_of_its_task_may_act(tmp_path: Path) -> None:
+    """The cancel of a task that the ledger did not know: the order is created only when that has ended."""
+    async with place(tmp_path, "plain", settle=600.0) as here:
+        run_id = await here.lose(orders(1))
+        (task,) = here.simulator.tasks()
+        until = here.ledger.now() + timedelta(seconds=600)
+        await here.ledger.begin_cancel("local", [task["id"]], until=until)
+        said = [Resolution(key="T-0", task_id=task["id"])]
+        with pytest.raises(TaskCancelling, match="may still take effect until"):
+            await resolve(here.ledger, run_id, said, by="Mei")
+        assert await here.states(run_id) == {"T-0": OrderState.IN_DOUBT}
+        here.clock.ahead += timedelta(seconds=601)
+        assert (await resolve(here.ledger, run_id, said, by="Mei")).created == tuple(said)
 
 
 async def test_an_order_of_another_run_is_reported_as_it_is_there(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Taking a run back, over real HTTP."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from gotsurge_async import Money, Refused, Unprocessed
 from gotsurge_async.bulk import Desk, Mode, OrderState, Push, Undo
 from gotsurge_async.errors import OutcomeUnknown, Unauthorized, UsageError
-from gotsurge_async.ledger import OrderOutcome, RunHeld, RunState
+from gotsurge_async.ledger import OrderOutcome, RunHeld, RunState, TaskCancelling
 from gotsurge_async.simulator import Fault
 from tests.support.orders import order, orders
 from tests.support.pushes import Place, place
@@ -224,6 +225,28 @@ async def test_the_draft_of_a_refused_order_is_cancelled(tmp_path: Path) -> None
         assert (again.drafts, again.failed, again.unused_drafts) == ((), (), 0)
         later = await here.push(orders(1), mode=Mode.TWO_PHASE)
         assert await here.states(later) == {"T-0": OrderState.CREATED}
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+async def test_no_answer_names_a_draft_that_a_late_cancel_may_end(tmp_path: Path, is_refused: bool) -> None:
+    """Of a refused order, or noted: its cancel was not answered. After a refused cancel an order may go on with it."""
+    async with place(tmp_path) as here:
+        run_id, draft = await _refused(here)
+        async with await here.ledger.hold(run_id) as run:
+            await run.note_unused([("T-0", "noted")])
+        late = Fault(operation="tasks.cancel", when="late", kind="reset", seconds=60)
+        refused = Fault(operation="tasks.cancel", kind="status", status=403)
+        here.simulator.order_fault(refused if is_refused else late)
+        undone = await Undo(here.gs, here.ledger).undo(run_id, drafts=True)
+        assert {each.task_id for each in undone.failed} == {draft, "noted"}
+        push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
+        async with (await push.load_orders(orders(1)))[0] as later:
+            await later.start()
+            (mine,) = await later.claim([each.id async for page in later.pending() for each in page])
+            for task_id in ("noted", draft):
+                is_free = is_refused and task_id == draft
+                with nullcontext() if is_free else pytest.raises(TaskCancelling):
+                    await later.record([OrderOutcome(mine, OrderState.DRAFTED, task_id)])
 
 
 async def test_the_drafts_of_a_key_that_a_desk_refused_twice_are_cancelled(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A person cancels a task that no order has yet, and an answer then names it for an order."""
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from gotsurge_async.after.reconcile import Reconciler
 from gotsurge_async.bulk import Mode, OrderState
 from gotsurge_async.calls.create import Created
+from gotsurge_async.ledger import LedgerUnusable
 from gotsurge_async.push.chunks import ChunkSender
 from tests.support.orders import order
 from tests.support.pushes import Place, place
@@ -57,6 +59,25 @@ async def test_a_task_that_is_being_cancelled_makes_no_order_created(
         )
 
 
+async def test_a_task_is_recorded_with_its_cancel_in_one_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ends between two writes would leave an order that a read settles as created."""
+    async with place(tmp_path, "plain", settle=SETTLE) as at:
+        cancelled_first(at, monkeypatch)
+        keep, written = ChunkSender._keep, list[Any]()
+
+        async def once(self: ChunkSender, outcomes: Any, **options: Any) -> None:
+            if written:
+                raise LedgerUnusable("its disk failed")
+            await keep(self, outcomes, **options)  # the answer is refused: it names the task
+            written.extend(outcomes)
+
+        monkeypatch.setattr(ChunkSender, "_keep", once)
+        with suppress(LedgerUnusable):
+            await at.push([order()])
+        (info,) = await at.ledger.runs()
+        assert await at.states(info.id) == {"T-1": OrderState.CANCELLING}
+
+
 async def test_a_draft_that_is_being_cancelled_is_not_broadcast(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,11 +95,12 @@ async def test_a_read_does_not_settle_an_order_while_a_cancel_of_the_task_may_ac
     async with place(tmp_path, settle=SETTLE) as at:
         run_id = await at.lose([order()])
         (task,) = at.simulator.tasks()
-        await at.ledger.begin_cancel("local", [task["id"]], until=at.ledger.now() + timedelta(seconds=SETTLE))
+        until = at.ledger.now() + timedelta(seconds=SETTLE)
+        await at.ledger.begin_cancel("local", [task["id"]], until=until, by=1)
         reconciler = Reconciler(at.gs, at.ledger, rescan_after=0)
         (still,) = (await reconciler.reconcile(run_id)).in_doubt
         assert (still.task_ids, " until " in still.reason) == ((task["id"],), True)
-        await at.ledger.forget_cancel(task["id"])
+        await at.ledger.forget_cancels([task["id"]], 1)
         assert [each.key for each in (await reconciler.reconcile(run_id)).created] == ["T-1"]
 
 

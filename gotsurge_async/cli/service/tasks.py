@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, cast, get_origin
 
 import click
 import msgspec
 
 from gotsurge_async import codec
+from gotsurge_async.after.cancels import NotedCancels
 from gotsurge_async.after.undo import Undo
 from gotsurge_async.calls.create import Unprocessed, stops_all
 from gotsurge_async.cli.pushes.undo import take_back
@@ -29,7 +30,6 @@ from gotsurge_async.cli.shared.output import (
     spare,
 )
 from gotsurge_async.client import GotSurge
-from gotsurge_async.clock import moved_by
 from gotsurge_async.database import Place
 from gotsurge_async.errors import CallError, Coded, NotSent, OutcomeUnknown, SignInNeeded, code_of
 from gotsurge_async.ledger import Ledger, LedgerError, Mode, OtherServer, RunHeld, RunInfo
@@ -45,6 +45,9 @@ from gotsurge_async.push.desk.outcomes import Outcome
 from gotsurge_async.resources.converging import cancel_task
 from gotsurge_async.system import loops
 from gotsurge_async.tables.cells import parse_int, parse_number
+
+_NOTING = 5.0
+"""Seconds that a cancel waits for a ledger that other processes write: a driver may be on the way."""
 
 PAGE = 200
 """The number of tasks in one call of the list."""
@@ -159,7 +162,8 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
         if info is None:
             return await _cancel_unknown(gs, place, target.environment, task_id, reason)
         async with await Ledger.open(place) as opened:
-            message = await _cancel_noted(gs, opened, info.environment, task_id, reason)
+            noted = NotedCancels(opened, info.environment, gs.limits.settle)
+            message = await _cancel_noted(gs, noted, task_id, reason, is_draft=True)
         await _record_draft(gs, place, info.id, task_id)
         return message
 
@@ -174,33 +178,52 @@ def cancel(target: Target, task_id: str, reason: str, yes: bool, ledger: Place |
 async def _cancel_unknown(gs: GotSurge, place: Place, environment: str, task_id: str, reason: str) -> Message:
     """Cancel a task that the ledger does not know, even if it cannot be noted: a driver may be on the way."""
     try:
-        ledger = await Ledger.open(place)
-    except LedgerError as error:
-        say(f"the ledger cannot note this cancel: {error}")
+        ledger = await asyncio.wait_for(Ledger.open(place), _NOTING)
+    except (LedgerError, TimeoutError) as error:
+        _say_unnoted(error)
         return await gs.tasks.cancel(task_id, reason=reason)
-    async with ledger:
-        return await _cancel_noted(gs, ledger, environment, task_id, reason)
+    notes = NotedCancels(ledger, environment, gs.limits.settle)
+    try:
+        return await _cancel_noted(gs, notes, task_id, reason)
+    finally:
+        if not notes.gave_up:  # else the writer gives up when the event loop ends
+            await ledger.close()
 
 
-async def _cancel_noted(gs: GotSurge, ledger: Ledger, environment: str, task_id: str, reason: str) -> Message:
-    """Cancel a task that no order has, and note it before each try: else an order could go on with it before that."""
+async def _cancel_noted(
+    gs: GotSurge, notes: NotedCancels, task_id: str, reason: str, *, is_draft: bool = False
+) -> Message:
+    """Cancel a task that no order has, and note it before each try: else an order could go on with it before that.
+
+    One that no driver sees, a draft that is known, is not cancelled unless it is noted.
+    """
     tries = 0
 
     async def note() -> None:
         nonlocal tries
-        until = moved_by(ledger.now(), timedelta(seconds=2 * gs.limits.settle))  # also of a try that lasts long
-        run_id = (await ledger.begin_cancel(environment, [task_id], until=until)).get(task_id)
-        if run_id is not None:
-            raise _in_use(run_id, is_unknown=tries > 0)
+        used: dict[str, str] = {}
+        try:
+            used = await notes.begin([task_id], within=None if is_draft and not tries else _NOTING)
+        except (LedgerError, TimeoutError) as error:
+            if is_draft and not tries:
+                raise
+            _say_unnoted(error)
+        if task_id in used:
+            raise _in_use(used[task_id], is_unknown=tries > 0)
         tries += 1
 
     try:
         return await cancel_task(gs.session, task_id, reason, note)
-    except OutcomeUnknown:
+    except (CallError, SignInNeeded, Failure) as error:
+        may_act = isinstance(error, OutcomeUnknown) or (isinstance(error, Failure) and tries > 0)
+        if not may_act:
+            await notes.forget(task_id, within=_NOTING)
         raise
-    except (CallError, SignInNeeded):  # no cancel of this command acts
-        await ledger.forget_cancel(task_id)
-        raise
+
+
+def _say_unnoted(error: LedgerError | TimeoutError) -> None:
+    why = error if str(error) else "other processes are writing to it"
+    say(f"the ledger cannot note this cancel: {why}")
 
 
 def _in_use(run_id: str, *, is_unknown: bool) -> Failure:

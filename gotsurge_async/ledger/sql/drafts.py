@@ -27,7 +27,7 @@ def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, s
                 states[meta.key][chunk.id, place] = chunk.state(place)
     ids = db.listed(drafts.values())
     noted = {task_id for (task_id,) in db.rows("known_unused", ids=ids)}
-    cancelling = {task_id for (task_id,) in db.rows("being_cancelled", ids=ids)}
+    cancelling = {task_id for (task_id,) in db.rows("being_cancelled", ids=ids, environment=run.environment)}
     recorded_at: dict[str, set[tuple[int, int]]] = {task_id: set() for task_id in drafts.values()}
     for number, place, task_id in db.rows("recorded", environment=run.environment, ids=ids):
         recorded_at[task_id].add((number, place))
@@ -43,21 +43,34 @@ def adoptable(db: Database, run: Held, drafts: Mapping[str, str]) -> dict[str, s
     return fit
 
 
-def begin_cancel(db: Database, environment: str, task_ids: Sequence[str], until: int | None = None) -> dict[str, str]:
+_KEPT = 30 * 86_400_000_000
+"""Microseconds after which the note of a cancel that can no longer act is removed: an answer may be read late."""
+
+
+def begin_cancel(
+    db: Database, environment: str, task_ids: Sequence[str], now: int, until: int | None = None, by: int = 0
+) -> dict[str, str]:
     """Note that cancels of those of some drafts leave now that are not `in_use`; returns the others, with their runs.
 
     A cancel that has begun is stored as the time 0: `adoptable` leaves out its draft from now on, and no answer to a
     create makes it the task of an order. With ``until``, tasks that are not noted are noted, too, without a run, and
     with the time until which the cancel may act.
     """
-    if until is not None:
-        db.script("cancelling")  # an answer that is being recorded is seen by `in_use`; a later one sees the note
     used = in_use(db, environment, task_ids)
-    free = set(task_ids) - used.keys()
+    free = sorted(set(task_ids) - used.keys())
     if until is not None:
-        db.insert("cancel_of_unknown", [(task_id, 0, "", until, 0) for task_id in free])
+        db.change("forget_old_cancels", before=now - _KEPT)
+        db.insert("cancel_of_unknown", [(task_id, 0, environment, until, by) for task_id in free])
     db.change("cancel_begins", ids=db.listed(free))
     return used
+
+
+def recording(db: Database) -> set[str]:
+    """The transactions that may be recording answers at this moment, and have perhaps not seen a note that is durable.
+
+    In SQLite there is none: no other process writes while one writes.
+    """
+    return {transaction for (transaction,) in db.rows("recording")}
 
 
 def in_use(db: Database, environment: str, task_ids: Sequence[str]) -> dict[str, str]:

@@ -546,24 +546,34 @@ SELECT task_id FROM unused_drafts WHERE task_id {among:ids} AND run > 0;
 -- name: keys_of_unused
 SELECT task_id, key FROM unused_drafts WHERE task_id {among:ids} AND run > 0;
 -- name: being_cancelled
-SELECT task_id FROM unused_drafts WHERE task_id {among:ids} AND cancelled_at IS NOT NULL;
+SELECT task_id FROM unused_drafts WHERE task_id {among:ids} AND cancelled_at IS NOT NULL AND (run = 0 AND key IN ('', :environment)
+  OR EXISTS (SELECT 1 FROM runs WHERE number = unused_drafts.run AND environment = :environment));
 -- name: cancel_may_act
-SELECT task_id, noted_at FROM unused_drafts WHERE task_id {among:ids} AND run = 0 AND cancelled_at = 0 AND noted_at > :now;
+SELECT task_id, noted_at FROM unused_drafts WHERE task_id {among:ids} AND run = 0 AND noted_at > :now AND key IN ('', :environment);
 -- name: runs_of_unused
 SELECT run FROM unused_drafts WHERE task_id {among:ids};
 -- name: add_unused
 INSERT INTO unused_drafts (task_id, run, key, noted_at, cancelled_at) VALUES {rows} ON CONFLICT (task_id)
-DO UPDATE SET run = excluded.run, key = excluded.key, noted_at = excluded.noted_at WHERE unused_drafts.run = 0;
--- A task that no order has, and that a person cancels, has the run 0, and is noted until the cancel can no longer act.
--- name: cancelling@sqlite
-SELECT 1;
--- name: cancelling@postgresql
-LOCK TABLE chunks IN SHARE ROW EXCLUSIVE MODE;
+DO UPDATE SET run = excluded.run, key = excluded.key, noted_at = excluded.noted_at, cancelled_at = 0 WHERE unused_drafts.run = 0;
+-- A task that no order has, and that a person cancels, has the run 0, its environment as key ('': any), and is noted until
+-- the cancel can no longer act. Its cancelled_at is the number of the only command that cancels it, or 0.
 -- name: cancel_of_unknown
 INSERT INTO unused_drafts (task_id, run, key, noted_at, cancelled_at) VALUES {rows} ON CONFLICT (task_id)
-DO UPDATE SET noted_at = excluded.noted_at WHERE unused_drafts.run = 0;
--- name: forget_cancel
-DELETE FROM unused_drafts WHERE run = 0 AND cancelled_at = 0 AND task_id = :task_id;
+DO UPDATE SET
+  noted_at = CASE WHEN unused_drafts.noted_at > excluded.noted_at THEN unused_drafts.noted_at ELSE excluded.noted_at END,
+  key = CASE WHEN unused_drafts.key = excluded.key THEN excluded.key ELSE '' END,
+  cancelled_at = CASE WHEN unused_drafts.cancelled_at = excluded.cancelled_at THEN excluded.cancelled_at ELSE 0 END
+WHERE unused_drafts.run = 0;
+-- Who writes chunks now may not have seen a note; who begins later sees it. A lock of the table would hold up all writers.
+-- name: recording@sqlite
+SELECT NULL WHERE FALSE;
+-- name: recording@postgresql
+SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND relation = 'chunks'::regclass AND mode = 'RowExclusiveLock'
+  AND granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
+-- name: forget_cancels
+DELETE FROM unused_drafts WHERE run = 0 AND cancelled_at = :command AND cancelled_at > 0 AND task_id {among:ids};
+-- name: forget_old_cancels
+DELETE FROM unused_drafts WHERE run = 0 AND noted_at < :before;
 -- name: cancel_begins
 UPDATE unused_drafts SET cancelled_at = 0 WHERE task_id {among:ids} AND cancelled_at IS NULL;
 -- name: unused_cancelled

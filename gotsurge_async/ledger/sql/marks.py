@@ -4,6 +4,7 @@ The writer runs these functions: it may undo one and run it again. A write is re
 has taken the run over, and one about claimed orders when the claim is no longer the one that this run made.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import partial
 
@@ -38,8 +39,9 @@ RECORDED = {
     OrderState.REFUSED: sources(OrderState.REFUSED),
     OrderState.IN_DOUBT: sources(OrderState.IN_DOUBT),
     OrderState.CANCELLED: sources(OrderState.CANCELLED),
-    # Durable before a cancel leaves. A cancel that is sent again finds the order so.
-    OrderState.CANCELLING: sources(OrderState.CANCELLING) | {OrderState.CANCELLING},
+    # Durable before a cancel leaves. A cancel that is sent again finds the order so. An answer may name a task of which
+    # a person's cancel has begun.
+    OrderState.CANCELLING: sources(OrderState.CANCELLING) | {OrderState.CANCELLING, OrderState.SENDING},
 }
 """The states that an outcome may have, each with the states that the order must have."""
 
@@ -219,13 +221,14 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
     wanted = [by_chunk(results.ids) for results in many]
     chunks = _seen_or_read(db, [(each.run, at, _CLAIMED) for each, at in zip(many, wanted, strict=True)])
     all_named: dict[str, dict[str, int]] = {}  # by all answers that are recorded together, by environment
-    made: list[str] = []  # the tasks that answers name for orders that are created or drafted now
-    read: list[str] = []  # the tasks that are read as those of orders that were in doubt
+    # By environment, the tasks that answers name for orders that are created or drafted now, and those that are read
+    # as the tasks of orders that were in doubt.
+    made, read = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
     for results, places in zip(many, wanted, strict=True):
         run = results.run
         named = all_named.setdefault(run.environment, {})
         if _take(db, results, places, chunks, named):
-            made += [outcome.task_id for outcome in results.outcomes if outcome.task_id]
+            made[run.environment] += [outcome.task_id for outcome in results.outcomes if outcome.task_id]
             continue
         by_id = {outcome.id: outcome for outcome in results.outcomes}
         exist = all(number in chunks and run.has(chunks[number]) for number in places)
@@ -246,11 +249,12 @@ def record(db: Database, many: Sequence[Results]) -> list[None]:
         known = [(task_id, order) for task_id, order in answered if run.tasks.has(run.environment, task_id)]
         _refuse_taken(db, run.environment, known, answered=True)
         _refuse_taken(db, run.environment, doubtful)
-        made += [task_id for task_id, order in answered if by_id[order].state in _TAKEN_FROM]
-        read += [task_id for task_id, order in doubtful if by_id[order].state is OrderState.CREATED]
+        made[run.environment] += [task_id for task_id, order in answered if by_id[order].state in _TAKEN_FROM]
+        read[run.environment] += [task for task, order in doubtful if by_id[order].state is OrderState.CREATED]
         db.committed.append(partial(run.tasks.keep, run.environment, tasks))
     save_all(db, chunks.values(), max(results.now for results in many))
-    refuse_cancelling(db, made, read, many[0].now)
+    for environment in all_named:
+        refuse_cancelling(db, environment, made[environment], read[environment], many[0].now)
     # An older copy knows nothing of the claim of a broadcast, nor of a cancel: it would call the order created.
     if any(results.broadcast or results.takes_back for results in many):
         count(db, many[0].slot)
@@ -429,9 +433,11 @@ def resolve(
         decision = {"key": key, "created": int(task_id is not None), "task_id": task_id, "by": by, "at": now}
         db.change("decide", run=run.number, chunk=chunk.id, place=place, **decision)
     named = [(task_id, number_of(*orders[key])) for key, task_id in words.items() if task_id is not None]
+    ended = {words[key] for key in over}
     _refuse_taken(db, run.environment, named)
     for chunk in chunks.values():
         chunk.save(db, now)
+    refuse_cancelling(db, run.environment, [], [task for task, _ in named if task not in ended], now)
 
 
 def _orders_of_keys(db: Database, run: Held, keys: Iterable[str]) -> dict[str, tuple[int, int]]:

@@ -372,14 +372,15 @@ def standing_of(state: OrderState, owner: Owner | None, payload: bytes) -> Order
     return OrderState.IN_DOUBT if owner.state in DOUBTFUL else OrderState.SUPERSEDED
 
 
-def refuse_cancelling(db: Database, made: Sequence[str], read: Sequence[str], now: int) -> None:
+def refuse_cancelling(db: Database, environment: str, made: Sequence[str], read: Sequence[str], now: int) -> None:
     """Raise TaskCancelling if a cancel of a task that an answer named has begun, or of one that was read may act.
 
     Call it after the chunks are written: see `drafts.begin_cancel`.
     """
-    for (task_id,) in db.rows("being_cancelled", ids=db.listed(made)) if made else ():
-        raise TaskCancelling(f"task {task_id} is being cancelled, or was")
-    for task_id, until in db.rows("cancel_may_act", ids=db.listed(read), now=now) if read else ():
+    where = {"environment": environment}
+    for (task_id,) in db.rows("being_cancelled", ids=db.listed(made), **where) if made else ():
+        raise TaskCancelling(f"task {task_id} is being or was cancelled")
+    for task_id, until in db.rows("cancel_may_act", ids=db.listed(read), now=now, **where) if read else ():
         when = open_words(from_microseconds(until), cancelling=True)
         raise TaskCancelling(f"task {task_id} is being cancelled: {when}")
 

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from secrets import randbelow
+from time import monotonic
 from typing import Any, ClassVar, Concatenate, ParamSpec, Protocol, Self, TypeVar
 
 from msgspec import Struct
@@ -39,6 +40,8 @@ from gotsurge_async.ledger.upkeep.integrity import (
 A = TypeVar("A")
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_PROBE_SECONDS = 0.05
 
 SLOTS = 2**31
 """Each opening counts its admissions and claims in its own row, by a random number: so none waits for another, and
@@ -286,6 +289,16 @@ class Store:
     async def read(self, ask: Callable[Concatenate[Database, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a function that only reads, on a connection of its own: all its statements see the same moment."""
         return await self._readers.read(ask, *args, **kwargs)
+
+    async def until_recorded(self, recording: Callable[[Database], set[str]]) -> None:
+        """Wait until those transactions have ended that are ``recording`` at this moment, without a lock."""
+        left = await self.read(recording)
+        ends = monotonic() + databases.BUSY_SECONDS
+        while left:
+            if monotonic() > ends:
+                raise self._backend.failure(Trouble.BUSY, databases.ADVICE.busy)
+            await asyncio.sleep(_PROBE_SECONDS)
+            left &= await self.read(recording)
 
     async def is_writable(self) -> bool:
         """Whether the ledger can still be written, and its file has not been moved; one failed read does not matter."""

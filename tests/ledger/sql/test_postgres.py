@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from gotsurge_async.ledger import (
     OrderOutcome,
     OrderState,
     RunHeld,
+    TaskCancelling,
 )
 from gotsurge_async.ledger.upkeep.older_copy import accept_older, refuse_newest
 from tests.ledger.kit import TidyLedger, ask, begun, bring, ids, leases_end, loaded, order, orders, states, until
@@ -367,3 +369,24 @@ async def test_a_ledger_that_is_gone_is_refused(postgres: Server, url: str) -> N
         identity = await ledger.identity()
         assert identity is not None
         assert identity.counter > 1
+
+
+# --- cancels of tasks that no order has -------------------------------------------------------------------------------
+
+
+async def test_a_cancel_waits_for_the_answers_that_are_being_recorded(url: str) -> None:
+    """No answer that was written before the note is overlooked, and nobody else waits meanwhile."""
+    async with await TidyLedger.open(url) as ledger, await TidyLedger.open(url) as other:
+        run = await loaded(ledger, orders(2))
+        first, second = await run.claim(await ids(run))
+        with psycopg.connect(url) as recording:
+            recording.execute("UPDATE chunks SET updated_at = updated_at WHERE FALSE")  # it holds the lock of a writer
+            until_ = ledger.now() + timedelta(minutes=10)
+            cancel = asyncio.create_task(other.begin_cancel("simulator", ["task-1"], until=until_))
+            noted = "SELECT task_id FROM unused_drafts"
+            await until(lambda: ask(url, noted) == [("task-1",)])
+            await run.record([OrderOutcome(first, OrderState.CREATED, "task-2")])
+            with pytest.raises(TaskCancelling):
+                await run.record([OrderOutcome(second, OrderState.CREATED, "task-1")])
+            assert not cancel.done()
+        assert await cancel == {}

@@ -231,7 +231,7 @@ async def test_a_task_that_no_order_has_is_noted_while_a_person_cancels_it(ledge
     run = await loaded(ledger, orders(2), mode="two-phase")
     first, second = await run.claim(await ids(run))
     until = clock() + timedelta(minutes=10)
-    assert await ledger.begin_cancel("simulator", ["draft-1", "draft-2"], until=until) == {}
+    assert await ledger.begin_cancel("simulator", ["draft-1", "draft-2"], until=until, by=1) == {}
     assert await run.adoptable({"TRK-1": "draft-1"}) == {}
     for outcomes in (
         Taken([first, second], OrderState.DRAFTED, [Receipt(id="draft-3"), Receipt(id="draft-1")]),
@@ -239,7 +239,7 @@ async def test_a_task_that_no_order_has_is_noted_while_a_person_cancels_it(ledge
     ):
         with pytest.raises(TaskCancelling, match="task draft-1 is being cancelled"):
             await run.record(outcomes, broadcast=True)
-    await ledger.forget_cancel("draft-2")
+    await ledger.forget_cancels(["draft-2"], by=1)
     assert await run.adoptable({"TRK-2": "draft-2"}) == {"TRK-2": "draft-2"}
     await run.note_unused([("TRK-1", "draft-1")])
     assert [draft.task_id for draft in await ledger.unused_drafts(run.id)] == ["draft-1"]
@@ -250,6 +250,21 @@ async def test_a_task_that_no_order_has_is_noted_while_a_person_cancels_it(ledge
     await run.release_claim([second])
     flaws = (await asyncio.to_thread(check, ledger.place)).flaws
     assert {flaw.table for flaw in flaws} <= {"bodies"}  # the orders are no JSON here
+
+
+async def test_a_cancel_in_another_environment_does_not_matter(ledger: Ledger, clock: TurnedClock) -> None:
+    """Two of one id, which are in two, hold up the orders of both; the oldest notes are removed."""
+    run = await loaded(ledger, orders(1))
+    (mine,) = await run.claim(await ids(run))
+    until = clock() + timedelta(minutes=10)
+    outcome = [OrderOutcome(mine, OrderState.CREATED, "task-1")]
+    await ledger.begin_cancel("production", ["task-1"], until=until)
+    await ledger.begin_cancel("simulator", ["task-1"], until=until)
+    with pytest.raises(TaskCancelling):
+        await run.record(outcome)
+    clock.turn(31 * 86_400)
+    await ledger.begin_cancel("production", ["task-1"], until=clock() + timedelta(minutes=10))
+    await run.record(outcome)
 
 
 @pytest.mark.parametrize("inherits", [True, False])
