@@ -11,7 +11,7 @@ from functools import lru_cache, partial
 from msgspec import Struct
 
 from gotsurge_async.clock import from_microseconds
-from gotsurge_async.database import Database, Row
+from gotsurge_async.database import Database, Moved, Row
 from gotsurge_async.ledger.sql import marks, runs
 from gotsurge_async.ledger.sql.admission import HELD_BACK, Decided, add, contested, decide
 from gotsurge_async.ledger.sql.chunks import PLACES, Meta, clean, load, number_of
@@ -125,7 +125,7 @@ def join(
         order that another desk has claimed, or removed, meanwhile.
 
     Raises:
-        Moved: a run that is being loaded has just inserted one of the keys.
+        Moved: a run that is being loaded has just inserted one of the keys, or one that is being sent has claimed it.
     """
     accepted, first, taken = runs.fence_whole(db, run, [row.key for row in rows])
     if not submitted:
@@ -179,7 +179,8 @@ def _join(
     if new:
         since = None if accepted is None else Since.read(db, run)
         first = {row.key for row in new if since is not None and not since.knows(owners.get(row.key))}
-        answers |= _add(db, run, new, first, now, compact=compact)
+        locked = {row.key: owners[row.key].run.id for row in new if row.key in owners and owners[row.key].live}
+        answers |= _add(db, run, new, first, locked, now, compact=compact)
     return [answers[key] for key in keys]
 
 
@@ -247,16 +248,27 @@ def _inherits_draft(run: Held, row: NewOrder, owner: Owner) -> bool:
 
 
 def _add(
-    db: Database, run: Held, rows: Sequence[NewOrder], first: set[str], now: int, *, compact: bool
+    db: Database,
+    run: Held,
+    rows: Sequence[NewOrder],
+    first: set[str],
+    locked: Mapping[str, str],
+    now: int,
+    *,
+    compact: bool,
 ) -> dict[str, int | Recorded]:
     """Insert orders, some of them refused, cancelled or waiting in another run, and claim those that are new.
 
-    ``first`` are the keys that are pushed for the first time since an older copy of the ledger was accepted.
+    ``first`` are the keys that are pushed for the first time since an older copy of the ledger was accepted; ``locked``
+    are the runs whose live orders are taken over, by key. Moved if another run has claimed a key since it was read: a
+    claim of new keys waits for nobody, and its process may be sending.
     """
     target = _target(run)
     (chunk,) = add(db, run, [rows], now, compact=compact)
     for block in contested(db, run):
-        decide(db, run, block, now, lambda _: None, Decided())  # their runs are taken already
+        if any(each.owner is not None and each.owner.run.id != locked.get(each.key) for each in block):
+            raise Moved
+        decide(db, run, block, now, lambda _: None, Decided())  # their runs are locked already
     db.change("forget_contested", run=run.number)
     (chunk,) = load(db, [chunk.id], bodies=True).values()
     for place in chunk.places((OrderState.PENDING,)):

@@ -2,7 +2,8 @@
 
 import asyncio
 import sqlite3
-from contextlib import closing
+from concurrent.futures import Future
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from gotsurge_async.ledger import (
     RunLost,
     RunState,
 )
+from gotsurge_async.ledger.sql import joining
 from gotsurge_async.ledger.sql.admission import HELD_BACK, SPARE, add
 from gotsurge_async.ledger.sql.marks import CRASHED
+from gotsurge_async.ledger.sql.pages import Owner, owners_of_keys
 from gotsurge_async.ledger.upkeep.check import check
 from gotsurge_async.ledger.upkeep.older_copy import accept_older
 from tests.ledger.kit import TidyLedger, added, begun, bring, brought, leases_end, lose_locks, order, orders, states
@@ -51,7 +54,7 @@ def assert_sound(where: str) -> None:
     assert [flaw for flaw in check(where).flaws if flaw.table != "bodies"] == []
 
 
-def recorded(answer: int | Recorded) -> Recorded:
+def recorded(answer: int | Recorded | None) -> Recorded:
     """The order that has the key."""
     assert isinstance(answer, Recorded)
     return answer
@@ -259,6 +262,47 @@ async def test_of_two_who_join_with_one_key_one_gets_it(where: str) -> None:
         for line in range(20):
             answers = await asyncio.gather(*(run.join([order(line)]) for run in runs))
             assert sorted(isinstance(answer, int) for (answer,) in answers) == [False, True]
+
+
+@pytest.mark.parametrize("state", [OrderState.SENDING, OrderState.CREATED])
+async def test_a_key_that_another_desk_claims_meanwhile_is_answered(
+    where: str, state: OrderState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is touched of an order that a living process claims after its key was looked up, and found free."""
+    loop, claims = asyncio.get_running_loop(), list[Future[int | Recorded | None]]()
+    async with await TidyLedger.open(where) as first, await TidyLedger.open(where) as second:
+        mine, theirs = await sending(first), await sending(second)
+        (refused,) = await mine.join([order(1)])
+        assert isinstance(refused, int)
+        await mine.record([OrderOutcome(refused, OrderState.REFUSED)])
+
+        async def claim() -> int | Recorded | None:
+            (answer,) = await theirs.join([order(2)])
+            if state is OrderState.CREATED and isinstance(answer, int):
+                await theirs.record([OrderOutcome(answer, state, "task-2")])
+            return answer
+
+        def found(*args: Any, **options: Any) -> dict[str, Owner]:
+            owners = owners_of_keys(*args, **options)
+            if not claims:
+                claims.append(asyncio.run_coroutine_threadsafe(claim(), loop))
+                with suppress(TimeoutError):  # a file has one writer: their claim comes after mine
+                    claims[0].result(10 if "://" in where else 0.1)
+            return owners
+
+        monkeypatch.setattr(joining, "owners_of_keys", found)
+        new, my_answer = await mine.join(orders(2))
+        assert isinstance(new, int)
+        their_answer = await asyncio.wrap_future(claims[0])
+        if isinstance(their_answer, int):
+            owner, answer, expected = theirs, recorded(my_answer), state
+        else:
+            owner, answer, expected = mine, recorded(their_answer), OrderState.SENDING
+        is_sent = expected is OrderState.SENDING
+        assert (answer.run.id, answer.row.state, answer.held) == (owner.id, expected, is_sent)
+        if is_sent:
+            await owner.record([OrderOutcome(answer.row.id, OrderState.REFUSED)])
+    assert_sound(where)
 
 
 async def test_what_was_not_sent_is_withdrawn(ledger: Ledger, where: str) -> None:
