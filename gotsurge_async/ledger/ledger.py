@@ -288,7 +288,7 @@ class Ledger(Store):
     async def begin_cancel(
         self, environment: str, task_ids: Sequence[str], *, until: datetime | None = None, by: int = 0
     ) -> dict[str, str]:
-        """Note that cancels of unused drafts are about to leave: no order adopts such a draft any more. Reads all orders.
+        """Note that cancels of unused drafts are about to leave: no order adopts such a draft any more. Reads all.
 
         Args:
             until: note also tasks that the ledger does not know: their cancel may act until this time.
