@@ -90,8 +90,8 @@ class Header:
         places: the field's dotted name -> the places of its cells.
         key: gets the text of the key from the cells, None if there is no key; key_place: its place, if it is one cell.
         status: the place of ``gs_status``, None if there is none.
-        texts: the places of the key, and of fields that are texts; identities: those of the key, the tracking id and
-            the invoice number.
+        texts: the places of the key, and of fields that are texts, unless another field has the same cell;
+            identities: those of the key, the tracking id and the invoice number.
         needed: the place of the column of the map's ``only_rows_with``, None if there is none.
         unnamed: the places of columns without a name, whose cells must be empty.
         not_read: the names of the columns that are not read.
@@ -141,6 +141,7 @@ class Header:
             wrong(reading.key, Coded(f"there is no such column, but the rows need it as their key{another}", "E211"))
         self.texts: set[int] = {*key}
         self.texts.update(*(where for name, where in places.items() if columns[name].kind is str))
+        self.texts.difference_update(*(where for name, where in places.items() if columns[name].kind is not str))
         self.identities: set[int] = {*key, *places.get(ITEM_KEY, ()), *places.get("invoice_number", ())}
         self.status: int | None = names.index("gs_status") if "gs_status" in names else None
         only = reading.column_map.only_rows_with

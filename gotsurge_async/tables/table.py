@@ -9,7 +9,7 @@ from msgspec import structs
 from gotsurge_async.errors import Coded, code_of
 from gotsurge_async.models.rules import Finding, Severity
 from gotsurge_async.tables.cells import Broken
-from gotsurge_async.tables.checks.faults import Fault, Original, SourceReport
+from gotsurge_async.tables.checks.faults import Fault, Original, SourceReport, quoted
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.fields import FEEDBACK
 from gotsurge_async.tables.formats.grid import Grid, Record
@@ -23,9 +23,6 @@ _CHARACTERS = 500_000
 """About as many characters as these rows have at most."""
 _MOST_ABOVE = 20
 """The number of rows that are searched for the header, if the first one is not one."""
-
-
-_OTHERWISE = "is a number that the sheet shows in another form: format the column as text, and write what is shown"
 
 
 class Table:
@@ -313,15 +310,22 @@ class Table:
 
 
 def _as_shown(record: Record, shown: Mapping[int, str], header: Header) -> Record:
-    """A record whose text fields have the texts that the sheet shows; one that is not known is a fault of a key."""
-    damaged = record.damaged
+    """A record whose text fields have the texts that the sheet shows; a key with such a text is a fault.
+
+    Its value and its text are two keys, either of which an earlier push may have used.
+    """
+    cells, damaged = record.cells, record.damaged
     for place, text in shown.items():
-        if text and place in header.texts:
-            record.cells[place] = text
-            damaged = damaged or isinstance(text, Broken)
-        elif not text and place in header.identities:
-            record.cells[place] = Broken(Coded(_OTHERWISE, "E229"))
-            damaged = True
+        if place in header.identities and text != cells[place] and not isinstance(text, Broken):
+            form = f"as {quoted(text)}" if text else "in another form"
+            rule = (
+                f"shows {form}, but its value is {quoted(cells[place])}: format the column as text, and write what is "
+                "meant; if the order was pushed before, keep the key that it had"
+            )
+            cells[place] = Broken(Coded(rule, "E229"))
+        elif text and place in header.texts:
+            cells[place] = text
+        damaged = damaged or isinstance(cells[place], Broken)
     return structs.replace(record, damaged=damaged)
 
 

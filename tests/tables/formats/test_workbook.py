@@ -13,7 +13,6 @@ import xlsxwriter
 
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.tables import ColumnMap, FileMap
-from gotsurge_async.tables.cells import decode_row
 from gotsurge_async.tables.formats import workbook
 from gotsurge_async.tables.options import read_map
 from gotsurge_async.tables.source import SHORTENED
@@ -89,36 +88,6 @@ def test_a_table_that_starts_somewhere_else() -> None:
     """Rows above, and columns to the left, change no place."""
     outcome = read_book(xlsx_bytes([HEADER, row_of(price="x")], first=(5, 3)))
     assert outcome.places == [(6, "price")]
-
-
-def test_leading_zeros_are_kept() -> None:
-    """Those of text, and those that only the format of a number shows."""
-    place = HEADER.index("to_address.zip_code")
-    rows = [HEADER, row_of(to_address__zip_code="018956"), row_of(tracking_id="B", to_address__zip_code=18956)]
-    outcome = read_book(xlsx_bytes(rows, formats={place: "000000"}, first=(2, 4)))
-    assert [row.order.to_address.zip_code for row in outcome.rows] == ["018956", "018956"]
-
-
-@pytest.mark.parametrize(("code", "text"), [("000000;@", "000042"), ('"MV-"0000', "MV-0042"), ("00-0000", "00-0042")])
-def test_a_text_is_what_the_format_of_a_number_shows(code: str, text: str) -> None:
-    """A key is what people read in the sheet, also in the result files; the field of a number has its number."""
-    names = ("tracking_id", "invoice_number", "cargo_net_quantity")
-    formats = {HEADER.index(name): code for name in names}
-    row = row_of(tracking_id=42, invoice_number=42, cargo_net_quantity=42)
-    outcome = read_book(xlsx_bytes([HEADER, row], formats=formats, first=(3, 2)))
-    assert outcome.order == good_order(tracking_id=text, invoice_number=text, cargo_net_quantity=42)
-    assert outcome.rows[0].key == text
-    assert decode_row(outcome.rows[0].original)[HEADER.index("tracking_id")] == text
-
-
-def test_a_key_that_is_shown_in_another_form_is_a_fault() -> None:
-    """The form depends on the number; a note may have the number itself."""
-    names = ("tracking_id", "delivery_note_to_driver")
-    header = [*HEADER, "delivery_note_to_driver"]
-    formats = {header.index(name): "[<1000]0000;000000" for name in names}
-    outcome = read_book(xlsx_bytes([header, [*row_of(tracking_id=42), 7]], formats=formats))
-    assert outcome.places == [(2, "tracking_id")]
-    assert "shows in another form" in outcome.faults[0]
 
 
 def test_numbers_are_what_a_spreadsheet_shows() -> None:
