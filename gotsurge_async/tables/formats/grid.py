@@ -18,9 +18,14 @@ from gotsurge_async.tables.formats.sheet_reader.messages import SHOWS_ERROR
 
 _LIMIT = "field limit"
 """The words of the csv module's error for a value that is too long."""
-_ERROR = pattern(r"#(?:N/?A|NV|[A-ZÀ-Þ]{3,10}(?:/0)?[!?]|###+)|Err:5\d\d")
-"""The errors that spreadsheets write into a CSV, in several languages, and a value that is too wide for its column."""
-_MAYBE_ERROR = pattern(rb"#(?:N/?A|NV|[^\s#]{3,20}[!?]|###)|Err:5")
+_ERROR = pattern(
+    r"#[¡¿]?(?:(?:NULL|DIV/0|VALUE|REF|NUM|SPILL|CALC|WERT|BEZUG|ZAHL|ÜBERLAUF|KALK|NUL|VALEUR|NOMBRE|NULO|VALOR"
+    r"|NULLO|VALORE|RIF|LEEG|DEEL/0|WAARDE|VERW|GETAL)!|(?:NAME|NOM|NOMBRE|NOME|NAAM)\?|N/[ABD]|NV|GETTING_DATA|#{4,})"
+    r"|Err:5\d\d"
+)
+"""The errors that spreadsheets write into a CSV: English, German, French, Spanish, Portuguese, Italian or Dutch ones.
+A value that is too wide for its column is written as number signs."""
+_MAYBE_ERROR = pattern(rb"#(?:[^\s#]{3,12}[!?]|N[/V]|GETTING|####)|Err:5")
 _SEPARATOR = pattern(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
 
 
