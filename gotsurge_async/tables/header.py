@@ -12,7 +12,7 @@ from gotsurge_async.models.rules import Columns
 from gotsurge_async.tables.cells import Exact, Parse, parser
 from gotsurge_async.tables.fields import FEEDBACK, ITEM_KEY, candidate_of, columns_of, did_you_mean, required_of
 from gotsurge_async.tables.formats.grid import Strip
-from gotsurge_async.tables.maps.column_map import NOW, ColumnMap, Dialect
+from gotsurge_async.tables.maps.column_map import ALL, NOW, ColumnMap, Dialect
 from gotsurge_async.tables.options import SourceOptions
 
 Wrong = Callable[[str, str], None]
@@ -288,12 +288,19 @@ def _text_at(places: Collection[int], reading: Reading, field: str) -> Callable[
     (first, *others) = places
     if not others:
         return lambda cells: cells[first]
-    between = reading.column_map.join[field].between
+    between, numbers = reading.column_map.join[field].between, reading.column_map.numbers
+    sample, misreads = numbers.get(field, numbers.get(ALL)), False
+    if sample is not None:
+        from gotsurge_async.tables.maps.rules import misreads_digits  # few maps have any
+
+        misreads = misreads_digits([sample])
 
     def joined(cells: Sequence[str]) -> str:
         parts = [text for place in places if (text := cells[place].strip())]
-        # A sample of how people write numbers does not apply to the decimals of a workbook's number.
-        is_exact = any(type(part) is Exact and "." in part for part in parts)
+        if len(parts) == 1:
+            return parts[0]
+        # With other text, the decimals of a workbook's number are a fault if the sample has another point.
+        is_exact = misreads and any(type(part) is Exact and "." in part for part in parts)
         return Exact(between.join(parts)) if is_exact else between.join(parts)
 
     return joined

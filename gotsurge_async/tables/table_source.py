@@ -233,7 +233,7 @@ class TableSource(Source):
             return
         from gotsurge_async.tables.maps.rules import misreads_digits  # few maps have any
 
-        if misreads_digits(self._map):
+        if misreads_digits(self._map.numbers.values()):
             self._table.add_fault(Coded(TOO_MANY if rows > MOST_ROWS else WITHOUT_BOOKS, "E241"))
 
     def _report_orphans(self) -> None:
