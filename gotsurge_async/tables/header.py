@@ -94,7 +94,7 @@ class Header:
             identities: those of the key, the tracking id and the invoice number.
         needed: the place of the column of the map's ``only_rows_with``, None if there is none.
         unnamed: the places of columns without a name, whose cells must be empty.
-        not_read: the names of the columns that are not read.
+        used: the places of the columns that are read, or should have a name; not_read: the names of the others.
         original: the places of the columns that no push added; written_by_a_push: whether a push added some.
         complete: whether every required field has a column or a constant.
     """
@@ -155,9 +155,9 @@ class Header:
         self.unnamed: list[int] = [place for place, name in enumerate(names) if not name]
         self.original: list[int] = [place for place, name in enumerate(names) if name not in FEEDBACK]
         self.written_by_a_push: bool = len(self.original) < len(names)
-        read = {*chain.from_iterable(places.values()), *key, self.needed}
+        self.used: set[int | None] = {*chain.from_iterable(places.values()), *key, self.needed, *self.unnamed}
         self.not_read: tuple[str, ...] = tuple(
-            names[place] for place in self.original if names[place] and place not in read
+            names[place] for place in self.original if names[place] and place not in self.used
         )
         self.complete: bool = bool(key) and not missing
 

@@ -90,6 +90,8 @@ class Table:
             any_row = True
             if record.shown:
                 record = _as_shown(record, record.shown, header)
+                if not any(map(str.strip, record.cells)):  # it has errors, in columns that are not read
+                    continue
             cells = record.cells
             is_odd = self._below or record.damaged or len(cells) != width
             if is_odd or (unnamed and any(cells[place].strip() for place in unnamed)):
@@ -259,8 +261,9 @@ class Table:
             return None
         line, cells = record.line or None, record.cells
         self._line = record.line
-        if record.damaged:
-            damage = next(filter(None, map(self._damage, cells)))
+        if damage := next(
+            filter(None, map(self._damage, [*(record.shown or {}).values(), *(cells if record.damaged else ())])), None
+        ):
             rule = Coded(f"the header {damage}", code_of(damage) or "E210")
         elif cells[0].startswith("{"):
             rule = Coded("this looks like JSON Lines: pass --format jsonl", "E202")
@@ -316,7 +319,9 @@ def _as_shown(record: Record, shown: Mapping[int, str], header: Header) -> Recor
     """
     cells, damaged = record.cells, record.damaged
     for place, text in shown.items():
-        if place in header.identities and text != cells[place] and not isinstance(text, Broken):
+        if isinstance(text, Broken):
+            cells[place] = text if place in header.used else cells[place]
+        elif place in header.identities and text != cells[place]:
             form = f"as {quoted(text)}" if text else "in another form"
             rule = (
                 f"shows {form}, but its value is {quoted(cells[place])}: format the column as text, and write what is "

@@ -33,7 +33,7 @@ class Record(Struct, frozen=True, gc=False):
     """A record: its first line, its cells, whether some cells have bytes that are not text, and its last line.
 
     ``shown`` has the texts that a sheet shows of numbers, by the places of their cells, if these differ; "" for a text
-    that is not known. A `Broken` is a rule that the cell breaks in a field of text; other fields refuse its value.
+    that is not known. A `Broken` is a rule that the cell breaks if its column is read.
     """
 
     line: int
@@ -41,6 +41,12 @@ class Record(Struct, frozen=True, gc=False):
     damaged: bool
     last_line: int
     shown: Mapping[int, str] | None = None
+
+    @property
+    def with_rules(self) -> list[str]:
+        """The cells, in which those that break a rule have it as their text."""
+        broken = {place: text for place, text in (self.shown or {}).items() if isinstance(text, Broken)}
+        return [broken.get(place, cell) for place, cell in enumerate(self.cells)]
 
 
 Unreadable = Callable[[int, str], None]

@@ -193,39 +193,6 @@ def test_a_row_of_nothing_but_broken_cells_is_a_fault(cell: str, line: int) -> N
     assert {at for at, _ in outcome.places} == {line}
 
 
-def formulas_of_xlsxwriter(formula: str, *, filling: bool = False) -> bytes:
-    """A workbook of a program that cannot compute: it saves 0 as the value of a formula."""
-    file = io.BytesIO()
-    with xlsxwriter.Workbook(file) as book:
-        page = book.add_worksheet("Orders")
-        for place, name in enumerate(HEADER):
-            page.write_string(0, place, name)
-            page.write(1, place, CELLS[name])
-        place = HEADER.index("cargo_net_quantity")
-        if filling:
-            page.write_array_formula(0, len(HEADER) + 2, 1, len(HEADER) + 2, formula)
-        elif formula:
-            page.write_formula(1, place, formula)
-        else:
-            page.write_number(1, place, 4)
-    return file.getvalue()
-
-
-def test_a_formula_that_no_program_has_computed_is_a_fault() -> None:
-    """Its saved 0 is not its value. A workbook of the same program without formulas has no fault."""
-    outcome = read_book(formulas_of_xlsxwriter("=2+3"))
-    assert outcome.places == [(2, "cargo_net_quantity")]
-    assert "a formula whose value was not saved" in outcome.faults[0]
-    assert "at unknown positions" in read_book(formulas_of_xlsxwriter("=A1:A2", filling=True)).faults[0]
-    assert read_book(formulas_of_xlsxwriter("")).order.cargo_net_quantity == 4
-
-    def computed(text: str) -> str:
-        return text.replace(' fullCalcOnLoad="1"', "").replace("</f><v>0</v>", "</f><v>5</v>")
-
-    saved = rewritten(formulas_of_xlsxwriter("=2+3"), "xl/", computed)
-    assert read_book(saved).order.cargo_net_quantity == 5
-
-
 def test_a_style_that_is_no_number_is_ignored() -> None:
     """The cell keeps its value, or the workbook is damaged; nothing else happens."""
 
