@@ -68,7 +68,7 @@ def _read_rows(path: Path, encoding: str, delimiter: str | None) -> tuple[list[s
             from gotsurge_async.tables.formats.workbook import WorkbookGrid
 
             records = WorkbookGrid(read, "xlsx", None).records(lambda *_: None)
-            return _table(iter([(record.line, record.cells) for record in records]))
+            return _table(iter([(record.line, record.with_rules) for record in records]))
         text = b"".join(line or b"" for line in Text(read, encoding).lines()).decode()
     return (None, _objects(path, text)) if delimiter is None else _table(_csv_records(text, delimiter))
 

@@ -12,7 +12,7 @@ from gotsurge_async.models.rules import Columns
 from gotsurge_async.tables.cells import Exact, Parse, parser
 from gotsurge_async.tables.fields import FEEDBACK, ITEM_KEY, candidate_of, columns_of, did_you_mean, required_of
 from gotsurge_async.tables.formats.grid import Strip
-from gotsurge_async.tables.maps.column_map import NOW, ColumnMap, Dialect
+from gotsurge_async.tables.maps.column_map import ALL, NOW, ColumnMap, Dialect
 from gotsurge_async.tables.options import SourceOptions
 
 Wrong = Callable[[str, str], None]
@@ -90,11 +90,11 @@ class Header:
         places: the field's dotted name -> the places of its cells.
         key: gets the text of the key from the cells, None if there is no key; key_place: its place, if it is one cell.
         status: the place of ``gs_status``, None if there is none.
-        texts: the places of the key, and of fields that are texts; identities: those of the key, the tracking id and
-            the invoice number.
+        texts: the places of the key, and of fields that are texts, unless another field has the same cell;
+            identities: those of the key, the tracking id and the invoice number.
         needed: the place of the column of the map's ``only_rows_with``, None if there is none.
         unnamed: the places of columns without a name, whose cells must be empty.
-        not_read: the names of the columns that are not read.
+        used: the places of the columns that are read, or should have a name; not_read: the names of the others.
         original: the places of the columns that no push added; written_by_a_push: whether a push added some.
         complete: whether every required field has a column or a constant.
     """
@@ -141,6 +141,7 @@ class Header:
             wrong(reading.key, Coded(f"there is no such column, but the rows need it as their key{another}", "E211"))
         self.texts: set[int] = {*key}
         self.texts.update(*(where for name, where in places.items() if columns[name].kind is str))
+        self.texts.difference_update(*(where for name, where in places.items() if columns[name].kind is not str))
         self.identities: set[int] = {*key, *places.get(ITEM_KEY, ()), *places.get("invoice_number", ())}
         self.status: int | None = names.index("gs_status") if "gs_status" in names else None
         only = reading.column_map.only_rows_with
@@ -154,9 +155,9 @@ class Header:
         self.unnamed: list[int] = [place for place, name in enumerate(names) if not name]
         self.original: list[int] = [place for place, name in enumerate(names) if name not in FEEDBACK]
         self.written_by_a_push: bool = len(self.original) < len(names)
-        read = {*chain.from_iterable(places.values()), *key, self.needed}
+        self.used: set[int | None] = {*chain.from_iterable(places.values()), *key, self.needed, *self.unnamed}
         self.not_read: tuple[str, ...] = tuple(
-            names[place] for place in self.original if names[place] and place not in read
+            names[place] for place in self.original if names[place] and place not in self.used
         )
         self.complete: bool = bool(key) and not missing
 
@@ -287,12 +288,19 @@ def _text_at(places: Collection[int], reading: Reading, field: str) -> Callable[
     (first, *others) = places
     if not others:
         return lambda cells: cells[first]
-    between = reading.column_map.join[field].between
+    between, numbers = reading.column_map.join[field].between, reading.column_map.numbers
+    sample, misreads = numbers.get(field, numbers.get(ALL)), False
+    if sample is not None:
+        from gotsurge_async.tables.maps.rules import misreads_digits  # few maps have any
+
+        misreads = misreads_digits([sample])
 
     def joined(cells: Sequence[str]) -> str:
         parts = [text for place in places if (text := cells[place].strip())]
-        # A sample of how people write numbers does not apply to the decimals of a workbook's number.
-        is_exact = any(type(part) is Exact and "." in part for part in parts)
+        if len(parts) == 1:
+            return parts[0]
+        # With other text, the decimals of a workbook's number are a fault if the sample has another point.
+        is_exact = misreads and any(type(part) is Exact and "." in part for part in parts)
         return Exact(between.join(parts)) if is_exact else between.join(parts)
 
     return joined

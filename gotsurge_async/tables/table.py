@@ -9,7 +9,7 @@ from msgspec import structs
 from gotsurge_async.errors import Coded, code_of
 from gotsurge_async.models.rules import Finding, Severity
 from gotsurge_async.tables.cells import Broken
-from gotsurge_async.tables.checks.faults import Fault, Original, SourceReport
+from gotsurge_async.tables.checks.faults import Fault, Original, SourceReport, quoted
 from gotsurge_async.tables.checks.words import number_of
 from gotsurge_async.tables.fields import FEEDBACK
 from gotsurge_async.tables.formats.grid import Grid, Record
@@ -23,9 +23,6 @@ _CHARACTERS = 500_000
 """About as many characters as these rows have at most."""
 _MOST_ABOVE = 20
 """The number of rows that are searched for the header, if the first one is not one."""
-
-
-_OTHERWISE = "is a number that the sheet shows in another form: format the column as text, and write what is shown"
 
 
 class Table:
@@ -93,6 +90,8 @@ class Table:
             any_row = True
             if record.shown:
                 record = _as_shown(record, record.shown, header)
+                if not any(map(str.strip, record.cells)):  # it has errors, in columns that are not read
+                    continue
             cells = record.cells
             is_odd = self._below or record.damaged or len(cells) != width
             if is_odd or (unnamed and any(cells[place].strip() for place in unnamed)):
@@ -262,8 +261,9 @@ class Table:
             return None
         line, cells = record.line or None, record.cells
         self._line = record.line
-        if record.damaged:
-            damage = next(filter(None, map(self._damage, cells)))
+        if damage := next(
+            filter(None, map(self._damage, [*(record.shown or {}).values(), *(cells if record.damaged else ())])), None
+        ):
             rule = Coded(f"the header {damage}", code_of(damage) or "E210")
         elif cells[0].startswith("{"):
             rule = Coded("this looks like JSON Lines: pass --format jsonl", "E202")
@@ -313,15 +313,24 @@ class Table:
 
 
 def _as_shown(record: Record, shown: Mapping[int, str], header: Header) -> Record:
-    """A record whose text fields have the texts that the sheet shows; one that is not known is a fault of a key."""
-    damaged = record.damaged
+    """A record whose text fields have the texts that the sheet shows; a key with such a text is a fault.
+
+    Its value and its text are two keys, either of which an earlier push may have used.
+    """
+    cells, damaged = record.cells, record.damaged
     for place, text in shown.items():
-        if text and place in header.texts:
-            record.cells[place] = text
-            damaged = damaged or isinstance(text, Broken)
-        elif not text and place in header.identities:
-            record.cells[place] = Broken(Coded(_OTHERWISE, "E229"))
-            damaged = True
+        if isinstance(text, Broken):
+            cells[place] = text if place in header.used else cells[place]
+        elif place in header.identities and text != cells[place]:
+            form = f"as {quoted(text)}" if text else "in another form"
+            rule = (
+                f"shows {form}, but its value is {quoted(cells[place])}: format the column as text, and write what is "
+                "meant; if the order was pushed before, keep the key that it had"
+            )
+            cells[place] = Broken(Coded(rule, "E229"))
+        elif text and place in header.texts:
+            cells[place] = text
+        damaged = damaged or isinstance(cells[place], Broken)
     return structs.replace(record, damaged=damaged)
 
 

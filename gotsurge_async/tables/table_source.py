@@ -233,20 +233,27 @@ class TableSource(Source):
             return
         from gotsurge_async.tables.maps.rules import misreads_digits  # few maps have any
 
-        if misreads_digits(self._map):
+        if misreads_digits(self._map.numbers.values()):
             self._table.add_fault(Coded(TOO_MANY if rows > MOST_ROWS else WITHOUT_BOOKS, "E241"))
 
     def _report_orphans(self) -> None:
         """Report items without an order, unless the tracking id of an order could not be read.
 
         If rows are left out, the items are reported even then, because they may belong to an order that would be sent.
-        A file that an earlier push wrote has only some of the orders of its items file.
+        A file that an earlier push wrote has only some of the orders of its items file, but not none of them.
         """
         header = self._table.header
         if self._items is None or header is None or ITEM_KEY not in header.places:
             return
         leaving = self.faulty is not None
-        if not header.written_by_a_push and (leaving or not (self._table.lost or self._nameless)):
+        if header.written_by_a_push:
+            if (leaving or self.report.ok) and self.line and self._items.are_unused():
+                rule = (
+                    f"{self.name} has no order with a tracking_id of this file: correct them, or push without the items"
+                )
+                self._items.add_fault(Coded(rule, "E230"))
+                self.report.whole = True
+        elif leaving or not (self._table.lost or self._nameless):
             self._items.report_orphans(self.name, also_faulty=leaving)
 
 
@@ -314,10 +321,18 @@ class _Items:
         rows = self._db.execute(_TAKE_FAULTY, (tracking_id,)).fetchall()
         return f"{self._table.name}:{rows[0][0]}" if rows else None
 
+    def are_unused(self) -> bool:
+        """Whether there are items, but no order has taken one."""
+        (faulty,) = self._db.execute("SELECT count(*) FROM faulty WHERE taken").fetchone()
+        return len(self._taken) > 1 and not faulty and not any(self._taken)
+
+    def add_fault(self, rule: str) -> None:
+        """Report a fault of all tracking ids."""
+        self._table.add_fault(rule, column=self._column())
+
     def report_orphans(self, orders: str, *, also_faulty: bool) -> None:
         """Report the items that no order of the file ``orders`` has taken."""
-        header = self._table.header
-        column = header.column_of(ITEM_KEY) if header else ITEM_KEY
+        column = self._column()
         rows = self._db.execute("SELECT id, tracking_id, line, count FROM items")
         orphans = (rest for number, *rest in rows if not self._taken[number])
         faulty = self._db.execute("SELECT tracking_id, line, 1 FROM faulty WHERE NOT taken") if also_faulty else ()
@@ -330,6 +345,10 @@ class _Items:
         """Delete the items."""
         self._table.grid.close()
         self._db.close()
+
+    def _column(self) -> str:
+        header = self._table.header
+        return header.column_of(ITEM_KEY) if header else ITEM_KEY
 
     def _runs(self) -> Iterator[tuple[str, int, int, bytes]]:
         """Successive items of one order as one row, so that one query finds them.

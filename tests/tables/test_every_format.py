@@ -6,6 +6,7 @@ import re
 import sqlite3
 import tempfile
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,18 @@ def test_a_typed_number_joined_with_text_is_a_fault() -> None:
     result, _ = READERS["xlsx"](rows, file_map=file_map)
     assert result.places == [(2, "Net + Unit")]
     assert [row.order.total_item_weight for row in result.rows] == [2.125]
+
+
+@pytest.mark.parametrize("form", ["xlsx", "xls", "ods", "parquet", "query"])
+@pytest.mark.parametrize(("sample", "number"), [("S$1,234.56", 2.125), ("S$1,234.56", 120), ("S$1.234,56", 120)])
+def test_a_typed_number_joined_with_its_currency_is_read_by_a_sample(sample: str, number: float, form: str) -> None:
+    """The sample has the currency, and the decimals of the number are no thousands for it."""
+    rules = f'[join]\nprice = {{ columns = ["Cur", "Fare"], with = "" }}\n[numbers]\nprice = "{sample}"\n'
+    cells = {name: cell for name, cell in CELLS.items() if name != "price"} | {"Cur": "S$", "Fare": number}
+    rows: Rows = [[*cells], [*cells.values()]]
+    order = READERS[form](rows, file_map=read_map(rules.encode(), "m.toml"))[0].order
+    assert order.price is not None
+    assert order.price.amount == Decimal(str(number))
 
 
 @pytest.mark.parametrize("ending", ["xlsx", "xls", "ods", "parquet", "csv", "csv.gz", "jsonl"])

@@ -1,6 +1,7 @@
 """Items of a second file, joined to the orders by tracking id."""
 
 import hashlib
+import io
 import stat
 import tempfile
 import tracemalloc
@@ -117,6 +118,22 @@ class TestOrphans:
         """It holds only some of the orders."""
         write(items_file, item_rows(("SHS-1", "a", "1"), ("X", "b", "1")))
         assert read(table({"gs_status": "rejected"}), items=items_file).order.items
+        assert read(table({"gs_status": "rejected", "tracking_id": "Y"}, {"tracking_id": "X"}), items=items_file).rows
+
+    @pytest.mark.parametrize("leaving", [False, True])
+    def test_a_file_that_a_push_wrote_has_an_item_of_some_order(self, items_file: Path, *, leaving: bool) -> None:
+        """Else its keys have another form, and all items would be lost silently."""
+        write(items_file, item_rows(("MV-1", "a", "1"), ("MV-2", "b", "1")))
+        text = table({"gs_status": "rejected", "tracking_id": "1"}, {"tracking_id": "2"})
+        options = SourceOptions(now=NOW, items=items_file)
+        with open_source(io.BytesIO(text.encode()), options=options, name="r.csv") as source:
+            if leaving:
+                source.faulty = lambda *_: None
+            assert len([*source.rows()]) == 2
+            (fault,) = source.report.lines()
+            assert fault.startswith(f"{items_file}: tracking_id: r.csv has no order with a tracking_id of this file")
+            assert source.report.whole
+        assert read(table({"gs_status": "rejected", "price": "x"}), items=items_file).places == [(2, "price")]
 
     def test_a_wrong_order_is_there_all_the_same(self, items_file: Path) -> None:
         """Its own fault is the only one."""

@@ -162,7 +162,18 @@ WRONG: list[tuple[str, dict[str, str], list[str], str]] = [
     ("a spreadsheet has made one of many keys", {"tracking_id": "1.23E+12"}, ["tracking_id"], "spreadsheet"),
     *(
         (f"an error of a spreadsheet, {error}", {"group_tag": error}, ["group_tag"], "an error of the spreadsheet")
-        for error in ("#N/A", " #REF!", "#DIV/0!", "#NAME?", "#NV", "#BEZUG!", "Err:502", "########")
+        for error in (
+            "#N/A",
+            " #REF!",
+            "#DIV/0!",
+            "#NAME?",
+            "#NV",
+            "#BEZUG!",
+            "#¡REF!",
+            "#GETTING_DATA",
+            "Err:502",
+            "#####",
+        )
     ),
     ("and of invoice numbers", {"invoice_number": "1.23E+12"}, ["invoice_number"], "spreadsheet"),
     *(
@@ -183,11 +194,13 @@ def test_what_is_wrong_stands_at_its_columns(cells: dict[str, str], columns: lis
 
 
 def test_what_only_looks_like_an_error_of_a_spreadsheet_is_text() -> None:
-    """Units of Singapore begin with a number sign; and a column that is not read may have errors."""
-    rows = [{"to_address.street_address": "#04-12", "more": "#N/A"}, {"tracking_id": "B", "group_tag": "#1!"}]
+    """People write number signs, also in keys and before units; and a column that is not read may have errors."""
+    texts = ["#URGENT!", "#VIP?", "#NA", "####", "#1!", "#N/A?", "Err:50"]
+    rows = [{"tracking_id": f"#NV{number}", "group_tag": text, "more": "#N/A"} for number, text in enumerate(texts)]
+    rows[0]["to_address.street_address"] = "#04-12"
     result = read(table(*rows), file_map=read_map(b'ignore = ["more"]', "m.toml"))
     assert result.faults == []
-    assert [row.order.group_tag for row in result.rows] == [None, "#1!"]
+    assert [row.order.group_tag for row in result.rows] == texts
 
 
 def test_a_byte_order_mark_is_not_part_of_the_first_column() -> None:

@@ -15,7 +15,8 @@ from gotsurge_async.tables.formats.grid import Record
 from gotsurge_async.tables.header import Header
 from gotsurge_async.tables.maps.column_map import ALL, ColumnMap
 
-_TYPED = pattern(r"\d{4}-\d\d-\d\d")
+_TYPED = pattern(r"\d{4}-\d\d-(?:0\d|1[0-2])")
+"""A date that may have been another one; a day above 12 was never a month."""
 _WRITTEN = pattern(r"(?<!\d)\d{1,2}([/.-])\d{1,2}\1(?:\d{4}|\d{2})(?!\d)")
 
 

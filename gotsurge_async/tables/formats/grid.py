@@ -18,9 +18,14 @@ from gotsurge_async.tables.formats.sheet_reader.messages import SHOWS_ERROR
 
 _LIMIT = "field limit"
 """The words of the csv module's error for a value that is too long."""
-_ERROR = pattern(r"#(?:N/?A|NV|[A-ZÀ-Þ]{3,10}(?:/0)?[!?]|###+)|Err:5\d\d")
-"""The errors that spreadsheets write into a CSV, in several languages, and a value that is too wide for its column."""
-_MAYBE_ERROR = pattern(rb"#(?:N/?A|NV|[^\s#]{3,20}[!?]|###)|Err:5")
+_ERROR = pattern(
+    r"#[¡¿]?(?:(?:NULL|DIV/0|VALUE|REF|NUM|SPILL|CALC|WERT|BEZUG|ZAHL|ÜBERLAUF|KALK|NUL|VALEUR|NOMBRE|NULO|VALOR"
+    r"|NULLO|VALORE|RIF|LEEG|DEEL/0|WAARDE|VERW|GETAL)!|(?:NAME|NOM|NOMBRE|NOME|NAAM)\?|N/[ABD]|NV|GETTING_DATA|#{4,})"
+    r"|Err:5\d\d"
+)
+"""The errors that spreadsheets write into a CSV: English, German, French, Spanish, Portuguese, Italian or Dutch ones.
+A value that is too wide for its column is written as number signs."""
+_MAYBE_ERROR = pattern(rb"#(?:[^\s#]{3,12}[!?]|N[/V]|GETTING|####)|Err:5")
 _SEPARATOR = pattern(rb'"?sep=([\t!#-~])"?[\r\n]*', re.IGNORECASE)
 
 
@@ -28,7 +33,7 @@ class Record(Struct, frozen=True, gc=False):
     """A record: its first line, its cells, whether some cells have bytes that are not text, and its last line.
 
     ``shown`` has the texts that a sheet shows of numbers, by the places of their cells, if these differ; "" for a text
-    that is not known. A `Broken` is a rule that the cell breaks in a field of text; other fields refuse its value.
+    that is not known. A `Broken` is a rule that the cell breaks if its column is read.
     """
 
     line: int
@@ -36,6 +41,12 @@ class Record(Struct, frozen=True, gc=False):
     damaged: bool
     last_line: int
     shown: Mapping[int, str] | None = None
+
+    @property
+    def with_rules(self) -> list[str]:
+        """The cells, in which those that break a rule have it as their text."""
+        broken = {place: text for place, text in (self.shown or {}).items() if isinstance(text, Broken)}
+        return [broken.get(place, cell) for place, cell in enumerate(self.cells)]
 
 
 Unreadable = Callable[[int, str], None]

@@ -39,18 +39,18 @@ def _iso_text(value: date | time) -> Exact:
     return Exact(value.isoformat())
 
 
-def _float_text(number: float) -> Exact:
-    if not isfinite(number):
+def _number_text(number: float | Decimal) -> Exact:
+    if _is_not_finite(number):
         raise KeyError  # for `record_of`: it is no text
-    return Exact(float_text(number))
+    return Exact(float_text(number) if type(number) is float else f"{number:f}")
 
 
 _TEXTS: dict[type, Callable[[Any], str]] = {
     type(None): lambda _: "",
     bool: lambda value: Exact("true" if value else "false"),
     int: Exact,
-    float: _float_text,
-    Decimal: lambda value: Exact(f"{value:f}"),
+    float: _number_text,
+    Decimal: _number_text,
     datetime: _iso_text,
     date: _iso_text,
     time: _iso_text,
@@ -79,7 +79,7 @@ def record_of(line: int, row: Sequence[Any], unreadable: Unreadable) -> Record |
 
 
 def _is_not_finite(value: Any) -> bool:
-    return type(value) is float and not isfinite(value)
+    return not value.is_finite() if type(value) is Decimal else type(value) is float and not isfinite(value)
 
 
 def _text(value: Any) -> str:

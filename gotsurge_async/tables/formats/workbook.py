@@ -137,9 +137,7 @@ def _records(rows: Sequence[Row], unreadable: Unreadable) -> Iterator[Record]:
             continue
         for place in typed:
             cells[place] = Exact(cells[place])
-        for place, rule in broken.items():
-            cells[place] = Broken(rule)
-        yield Record(line, cells, damaged or bool(broken), line, shown)
+        yield Record(line, cells, damaged, line, {**shown, **{place: Broken(rule) for place, rule in broken.items()}})
 
 
 # --- the process -----------------------------------------------------------------------------------------------------

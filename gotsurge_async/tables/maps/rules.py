@@ -6,7 +6,7 @@ A map has one sample of a time, a number or a phone number: a known value in the
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, time, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -314,9 +314,9 @@ def number_style(sample: str) -> Callable[[str], str]:
     return plain
 
 
-def misreads_digits(column_map: ColumnMap) -> bool:
-    """Whether a rule for numbers reads plain digits, such as 1.234, as another number."""
-    for sample in column_map.numbers.values():
+def misreads_digits(samples: Iterable[str]) -> bool:
+    """Whether one of some samples of numbers reads plain digits, such as 1.234, as another number."""
+    for sample in samples:
         try:
             if number_style(sample)("1.234") != "1.234":
                 return True

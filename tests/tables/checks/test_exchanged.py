@@ -57,3 +57,12 @@ def test_dates_that_no_spreadsheet_exchanges_may_be_mixed(other: Any, sample: st
     assert result.faults == []
     assert len(result.rows) == 2
     assert read_starts("05/03/2030 09:00", "13/03/2030 09:00").faults == []
+
+
+@pytest.mark.parametrize("day", [13, 31])
+def test_a_day_above_12_was_not_exchanged(day: int) -> None:
+    """A spreadsheet makes no month of it."""
+    result = read_starts(TYPED.replace(day=day), "14/03/2030 09:00")
+    assert result.faults == []
+    assert len(result.rows) == 2
+    assert len(read_starts(TYPED.replace(day=day), TYPED.replace(day=12), "14/03/2030 09:00").faults) == 1

@@ -19,7 +19,7 @@ from rich.pretty import pretty_repr
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.tables import Query, SourceOptions, open_source
 from gotsurge_async.tables.formats import typed
-from gotsurge_async.tables.formats.typed import _shortest
+from gotsurge_async.tables.formats.typed import _shortest, record_of
 from gotsurge_async.tables.options import read_map
 from tests.support.order_forms import CELLS, NOW, good_order
 from tests.support.sheets import write_parquet
@@ -116,6 +116,15 @@ def test_a_number_that_is_none_is_no_text(tmp_path: Path) -> None:
     rows = [[*CELLS, "score"], [*CELLS.values(), float("inf")]]
     data = write_parquet(tmp_path / "more.parquet", rows).read_bytes()
     assert read(data, name="o.parquet", file_map=read_map(b'ignore = ["score"]', "m.toml")).order == good_order()
+
+
+@pytest.mark.parametrize("number", [*map(Decimal, ("NaN", "sNaN", "-Infinity")), float("inf")])
+def test_a_number_that_is_not_finite_is_marked_in_any_type(number: Any) -> None:
+    """A decimal, as a numeric of PostgreSQL, is like a float; a finite one may be greater than any float."""
+    record = record_of(1, ["a", number, Decimal("1e400")], lambda *_: None)
+    assert record is not None
+    assert list(record.shown or ()) == [1]
+    assert not record.damaged
 
 
 def test_a_list_is_no_cell(tmp_path: Path) -> None:

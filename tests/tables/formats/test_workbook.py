@@ -13,7 +13,6 @@ import xlsxwriter
 
 from gotsurge_async.errors import ConfigError
 from gotsurge_async.tables import ColumnMap, FileMap
-from gotsurge_async.tables.cells import decode_row
 from gotsurge_async.tables.formats import workbook
 from gotsurge_async.tables.options import read_map
 from gotsurge_async.tables.source import SHORTENED
@@ -89,36 +88,6 @@ def test_a_table_that_starts_somewhere_else() -> None:
     """Rows above, and columns to the left, change no place."""
     outcome = read_book(xlsx_bytes([HEADER, row_of(price="x")], first=(5, 3)))
     assert outcome.places == [(6, "price")]
-
-
-def test_leading_zeros_are_kept() -> None:
-    """Those of text, and those that only the format of a number shows."""
-    place = HEADER.index("to_address.zip_code")
-    rows = [HEADER, row_of(to_address__zip_code="018956"), row_of(tracking_id="B", to_address__zip_code=18956)]
-    outcome = read_book(xlsx_bytes(rows, formats={place: "000000"}, first=(2, 4)))
-    assert [row.order.to_address.zip_code for row in outcome.rows] == ["018956", "018956"]
-
-
-@pytest.mark.parametrize(("code", "text"), [("000000;@", "000042"), ('"MV-"0000', "MV-0042"), ("00-0000", "00-0042")])
-def test_a_text_is_what_the_format_of_a_number_shows(code: str, text: str) -> None:
-    """A key is what people read in the sheet, also in the result files; the field of a number has its number."""
-    names = ("tracking_id", "invoice_number", "cargo_net_quantity")
-    formats = {HEADER.index(name): code for name in names}
-    row = row_of(tracking_id=42, invoice_number=42, cargo_net_quantity=42)
-    outcome = read_book(xlsx_bytes([HEADER, row], formats=formats, first=(3, 2)))
-    assert outcome.order == good_order(tracking_id=text, invoice_number=text, cargo_net_quantity=42)
-    assert outcome.rows[0].key == text
-    assert decode_row(outcome.rows[0].original)[HEADER.index("tracking_id")] == text
-
-
-def test_a_key_that_is_shown_in_another_form_is_a_fault() -> None:
-    """The form depends on the number; a note may have the number itself."""
-    names = ("tracking_id", "delivery_note_to_driver")
-    header = [*HEADER, "delivery_note_to_driver"]
-    formats = {header.index(name): "[<1000]0000;000000" for name in names}
-    outcome = read_book(xlsx_bytes([header, [*row_of(tracking_id=42), 7]], formats=formats))
-    assert outcome.places == [(2, "tracking_id")]
-    assert "shows in another form" in outcome.faults[0]
 
 
 def test_numbers_are_what_a_spreadsheet_shows() -> None:
@@ -222,39 +191,6 @@ def test_a_row_of_nothing_but_broken_cells_is_a_fault(cell: str, line: int) -> N
     outcome = read_book(rewritten(xlsx_bytes(rows), "xl/worksheets/", write))
     assert [row.key for row in outcome.rows] == [key for key in "ABC" if ord(key) - ord("A") + 2 != line]
     assert {at for at, _ in outcome.places} == {line}
-
-
-def formulas_of_xlsxwriter(formula: str, *, filling: bool = False) -> bytes:
-    """A workbook of a program that cannot compute: it saves 0 as the value of a formula."""
-    file = io.BytesIO()
-    with xlsxwriter.Workbook(file) as book:
-        page = book.add_worksheet("Orders")
-        for place, name in enumerate(HEADER):
-            page.write_string(0, place, name)
-            page.write(1, place, CELLS[name])
-        place = HEADER.index("cargo_net_quantity")
-        if filling:
-            page.write_array_formula(0, len(HEADER) + 2, 1, len(HEADER) + 2, formula)
-        elif formula:
-            page.write_formula(1, place, formula)
-        else:
-            page.write_number(1, place, 4)
-    return file.getvalue()
-
-
-def test_a_formula_that_no_program_has_computed_is_a_fault() -> None:
-    """Its saved 0 is not its value. A workbook of the same program without formulas has no fault."""
-    outcome = read_book(formulas_of_xlsxwriter("=2+3"))
-    assert outcome.places == [(2, "cargo_net_quantity")]
-    assert "a formula whose value was not saved" in outcome.faults[0]
-    assert "at unknown positions" in read_book(formulas_of_xlsxwriter("=A1:A2", filling=True)).faults[0]
-    assert read_book(formulas_of_xlsxwriter("")).order.cargo_net_quantity == 4
-
-    def computed(text: str) -> str:
-        return text.replace(' fullCalcOnLoad="1"', "").replace("</f><v>0</v>", "</f><v>5</v>")
-
-    saved = rewritten(formulas_of_xlsxwriter("=2+3"), "xl/", computed)
-    assert read_book(saved).order.cargo_net_quantity == 5
 
 
 def test_a_style_that_is_no_number_is_ignored() -> None:

@@ -189,10 +189,10 @@ def _apply(odd: Sequence[Cell], cells: list[str], left: int) -> tuple[dict[int, 
             broken[place] = cell.rule
         elif cell.format and cells[place]:
             text = cell.format.shown(cells[place])
-            if cell.format.has_text or not cell.format.parts:
-                shown[place] = text
-            else:
+            if cell.format.is_of_codes:
                 cells[place] = text or cells[place]
+            else:
+                shown[place] = text
     return broken, shown
 
 

@@ -9,6 +9,7 @@ _NOT_WHOLE = frozenset("dmyhsbge.,%?/@")
 """Signs of dates, of amounts and of texts, which are read as their values."""
 _COLOURS = re.compile(r"black|blue|cyan|green|magenta|red|white|yellow|colou?r ?\d+", re.IGNORECASE)
 _NUMBER = "General"
+_ZEROS = re.compile(r"0{2,20}(?:;@)?")
 
 
 class NumberFormat(NamedTuple):
@@ -16,12 +17,12 @@ class NumberFormat(NamedTuple):
 
     Attributes:
         parts: its digits, each 0 or #, and its other texts, each after a quote; None if they depend on the number.
-        has_text: whether it shows other text than zeros.
+        is_of_codes: whether it only adds zeros, which are a part of the value, as of a zip code.
         is_of_zero: whether it is also the format of the number 0.
     """
 
     parts: tuple[str, ...] | None
-    has_text: bool
+    is_of_codes: bool
     is_of_zero: bool
 
     def shown(self, number: str) -> str:
@@ -65,7 +66,6 @@ def number_format(code: str) -> NumberFormat | None:
             parts.append(f'"{text}')
     parts = [part for part in parts if part != '"']
     digits = [part for part in parts if not part.startswith('"')]
-    has_text = len(digits) < len(parts)
-    if not digits or not (has_text or "0" in digits[1:]):
+    if not digits or (len(digits) == len(parts) and "0" not in digits[1:]):
         return None
-    return NumberFormat(tuple(parts) if is_certain else None, has_text, ";" not in others)
+    return NumberFormat(tuple(parts) if is_certain else None, bool(_ZEROS.fullmatch(code)), ";" not in others)

@@ -5,6 +5,7 @@ leading zeros, and treats hidden rows as all others. So the text of the parts is
 seven times as long, and reads no .xls.)
 """
 
+import itertools
 import os
 import posixpath
 import re
@@ -19,6 +20,9 @@ from .messages import ADVICE_TO_SPLIT, FREE, SHOWS_ERROR, BadSheet, Request
 from .number_formats import NumberFormat, number_format
 
 _NO_VALUE = "is a formula whose value was not saved: open the workbook in a spreadsheet program, and save it there"
+_NOT_COMPUTED = (
+    "is a formula whose value may not be computed: open the workbook in a spreadsheet program, and save it there"
+)
 _SAVE_AGAIN = "open it in a spreadsheet program, and save it again"
 _LOST = f"contains errors, or formulas without a value, at unknown positions: {_SAVE_AGAIN}"
 _DAMAGES = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zlib.error)
@@ -31,13 +35,15 @@ _MAYBE = (b'"e"', b"'e'", b"<f", b":f", b"error")  # whatever _ODD matches has o
 _CELL = rb"""<(?:[\w.-]+:)?c(?=[\s>])(?:(?=[^>]*\st\s*=\s*["']e["'])|(?=[^>]*>\s*<(?:[\w.-]+:)?f[\s/>])%s)([^>]*)>"""
 _STYLED = rb"""|(?=[^>]*\ss\s*=\s*["'](?:%s)["'])"""
 _CELL_END = re.compile(rb"</(?:[\w.-]+:)?c>")
-_FORMULA = re.compile(rb"\s*<(?:[\w.-]+:)?f[\s/>]")
 # A formula that fills several cells, of which only the first one contains it.
 _FILLING = re.compile(
-    rb"""<(?:[\w.-]+:)?f(?=[^>]*\st\s*=\s*["'](?:array|dataTable)["'])(?=[^>]*\sref\s*=\s*["'][A-Z]+[0-9]+:)"""
+    rb"""<(?:[\w.-]+:)?f(?=[^>]*\st\s*=\s*["'](?:array|dataTable)["'])"""
+    rb"""(?=[^>]*\sref\s*=\s*["']([A-Z]{1,3})([0-9]{1,7}):([A-Z]{1,3})([0-9]{1,7})["'])"""
 )
+_MOST_FILLED = 1_000_000
+# A formula without a value, or with 0, which a program that cannot compute saves as the value.
 _FORMULA_ALONE = re.compile(
-    rb"\s*<(?:[\w.-]+:)?f(?:\s[^>]*)?(?:/>|>[^<]*</[^>]*>)\s*(?:<(?:[\w.-]+:)?v\s*(?:/>|></[^>]*>))?\s*</"
+    rb"\s*<(?:[\w.-]+:)?f(?:\s[^>]*)?(?:/>|>[^<]*</[^>]*>)\s*(?:<(?:[\w.-]+:)?v\s*(?:/>|>(0?)</[^>]*>))?\s*</"
 )
 _ATTRIBUTE = re.compile(rb"""\s([a-z]+)\s*=\s*["']([^"']*)["']""")
 _PLACE = re.compile(rb"([A-Z]{1,3})([0-9]{1,7})")
@@ -151,8 +157,9 @@ class Parts:
         cell_pattern = re.compile(_CELL % styled)
         not_computed = part in self._odd and self._is_not_computed()
         for text in self._whole_cells(part):
-            if not_computed and _FILLING.search(text):
-                raise BadSheet(_LOST)
+            for filling in _FILLING.finditer(text) if not_computed else ():
+                for line, filled in _filled(filling):
+                    odd.setdefault(line, []).append(filled)
             for cell in cell_pattern.finditer(text):
                 if (known := _odd_cell(text, cell, styles, not_computed=not_computed)) is not None:
                     odd.setdefault(known[0], []).append(known[1])
@@ -242,12 +249,13 @@ def _odd_cell(
     """The row and the cell for a match of a pattern in `_CELL`; None if the cell is not odd after all."""
     attributes = dict(_ATTRIBUTE.findall(cell[1]))
     kind, shown, rule = attributes.get(b"t", b"n"), None, ""
+    formula = None if cell[1].endswith(b"/") else _FORMULA_ALONE.match(text, cell.end())
     if kind == b"e":
         rule = SHOWS_ERROR
-    elif not cell[1].endswith(b"/") and (
-        _FORMULA.match(text, cell.end()) if not_computed else kind != b"str" and _FORMULA_ALONE.match(text, cell.end())
-    ):
+    elif formula and kind != b"str" and not formula[1]:
         rule = _NO_VALUE
+    elif formula and not_computed:
+        rule = _NOT_COMPUTED
     elif kind == b"n":
         shown = styles.get(attributes.get(b"s", b"0"))
     if not rule and not shown:
@@ -256,6 +264,16 @@ def _odd_cell(
     if place is None:
         raise BadSheet(_LOST if rule else f"does not contain the positions of its cells: {_SAVE_AGAIN}")
     return int(place[2]), Cell(_column(place[1]), shown, rule)
+
+
+def _filled(formula: re.Match[bytes]) -> Iterator[tuple[int, Cell]]:
+    """The rows and the cells that a match of `_FILLING` fills, without the first one, which contains it."""
+    left, top, right, bottom = _column(formula[1]), int(formula[2]), _column(formula[3]), int(formula[4])
+    if (bottom - top + 1) * (right - left + 1) > _MOST_FILLED:
+        raise BadSheet(_LOST)
+    for line, column in itertools.product(range(top, bottom + 1), range(left, right + 1)):
+        if (line, column) != (top, left):
+            yield line, Cell(column, None, _NOT_COMPUTED)
 
 
 def _reach(text: bytes, rows: int, columns: int, most: int) -> tuple[int, int]:
