@@ -323,6 +323,7 @@ class Push:
             if not canary_only:
                 await self._batches(Pages(run.pending()), send)
         finally:
+            run.doubt(order for order, result in sender.unrecorded.items() if sender.names_known_task(result))
             await uninterrupted(run.finish())
         return Sent(
             stopped_by=self._stopper,
