@@ -1,7 +1,7 @@
 """A run that this process holds: orders are added to it, claimed, and their outcomes recorded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack, suppress
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from gotsurge_async.ledger.sql.admission import NO_EVIDENCE, Evidence
 from gotsurge_async.ledger.sql.chunks import PLACES, Chunk
 from gotsurge_async.ledger.sql.joining import Recorded
 from gotsurge_async.ledger.sql.notes import Notes
+from gotsurge_async.ledger.sql.recorded import keep_doubts, record_doubts
 from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.sql.store import Store, writes
 from gotsurge_async.ledger.states import (
@@ -229,7 +230,16 @@ class Run(Notes):
         self._check_admitted()
         self._sending = False
         now = self._store.stamp()
-        return await self._write(lambda db: runs.finish(db, self._held, now, withdrawn=withdraw))
+
+        def job(db: Database) -> RunState:
+            record_doubts(db, self._held, now)
+            return runs.finish(db, self._held, now, withdrawn=withdraw)
+
+        return await self._write(job)
+
+    def _leave(self, db: Database) -> object:
+        record_doubts(db, self._held, self._store.stamp())
+        return super()._leave(db)
 
     def pending(self, batch: int = 1000) -> AsyncIterator[list[PendingOrder]]:
         """The orders that wait, in their order, about ``batch`` at a time; memory stays flat.
@@ -334,6 +344,14 @@ class Run(Notes):
         """Release claimed orders as `release_claim` does, and withdraw them as `withdraw` does: one write."""
         marks.release(db, self._held, ids, now)
         joining.withdraw(db, self._held, ids, why, now)
+
+    def doubt(self, ids: Iterable[int]) -> None:
+        """Have claimed orders that are still ``drafting`` be in doubt as soon as the ledger can be written.
+
+        They are not drafted again: the answer named another order's task, or may have, and could not be recorded.
+        ``finish`` and ``close`` record it, and `recover`, too, if this process resumes the run.
+        """
+        keep_doubts(self._held, ids)
 
     def record(
         self, results: Sequence[OrderOutcome] | Taken, *, broadcast: bool = False, read_at: datetime | None = None

@@ -27,6 +27,7 @@ from gotsurge_async.ledger.locks import Leases, SegmentLease
 from gotsurge_async.ledger.run import Run
 from gotsurge_async.ledger.sql import marks, runs
 from gotsurge_async.ledger.sql.chunks import clean
+from gotsurge_async.ledger.sql.recorded import record_doubts
 from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.sql.store import Store, reads
 from gotsurge_async.ledger.states import (
@@ -161,6 +162,7 @@ class SegmentRun(Run):
 
     def _give_back(self, db: Database) -> None:
         held, (number, epoch) = self._held, self._segment
+        record_doubts(db, held, self._store.stamp())
         counts = runs.counts(db, held.number, first=held.first, last=held.last)
         left = counts.of(_LEFT)
         db.change(

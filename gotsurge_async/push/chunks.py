@@ -230,8 +230,9 @@ class ChunkSender(ABC):
         return Claim(self.run, self.session.clock, self.claim_life)
 
     def names_known_task(self, result: OrderResult[PendingOrder]) -> bool:
-        """Whether an answer names a task that is recorded already; perhaps for this order."""
-        return isinstance(result, Created) and self.run.knows_task(result.receipt.id)
+        """Whether an answer names a task that is recorded already, perhaps for this order, or that two orders got."""
+        known = isinstance(result, Created) and self.run.knows_task(result.receipt.id)
+        return known or result.order.id in self.taken
 
     async def read(self, task_id: str) -> "Task":
         """Read a task of the run; CallError or SignInNeeded if that fails."""

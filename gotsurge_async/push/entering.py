@@ -20,7 +20,7 @@ from gotsurge_async.config import name_in_ledgers
 from gotsurge_async.errors import CallError, Forbidden, NotFound, SignInNeeded, Unauthorized
 from gotsurge_async.ledger import PUSHED, Ledger, Mode, Run
 from gotsurge_async.ledger.errors import LedgerError, OrdersThere
-from gotsurge_async.ledger.sql.runs import API_BASE, service_of
+from gotsurge_async.ledger.sql.runs import API_BASE, is_at, service_of
 from gotsurge_async.ledger.upkeep.register import Account, Keys, Register
 from gotsurge_async.models.tasks import ENDED_EARLY
 from gotsurge_async.models.words import folded
@@ -39,6 +39,10 @@ log: logging.Logger = logging.getLogger(__name__)
 NEWEST, PAGE = 10_000, 200
 """The first push of a new ledger reads this many tasks, the newest first, in pages of at most so many."""
 NAMED = 5
+NEWEST_RUNS = 1000
+"""The number of earlier runs whose server is checked."""
+
+_warned: set[tuple[str, ...]] = set()
 
 
 class Entering(Struct):
@@ -231,3 +235,21 @@ async def _world_of(gs: "GotSurge") -> str:
         if answer.status == 200:
             return msgspec.json.decode(answer.body, type=dict[str, str]).get("world", "")
     return ""
+
+
+async def warn_of_other_servers(ledger: Ledger, environment: str, api_base: str, how: str = "are refused") -> None:
+    """Log a warning, once, if the newest runs of a ledger include some of another server with this environment's name.
+
+    ``how`` is what becomes of their keys.
+    """
+    runs = [info for info in await ledger.runs(NEWEST_RUNS) if info.environment == environment]
+    others = {info.options[API_BASE] for info in runs if not is_at(info, api_base)}
+    for other in sorted(others):
+        which = (ledger.path, environment, other, api_base, how)
+        if which not in _warned:
+            _warned.add(which)
+            log.warning(
+                "the ledger has runs of the server %s under the environment %s: the keys of their orders that were "
+                "sent %s at %s",
+                *(other, environment, how, api_base),
+            )

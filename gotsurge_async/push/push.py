@@ -54,8 +54,8 @@ from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.models.tasks import ENDED_EARLY, Order
 from gotsurge_async.push.brakes import Brakes, BrakeWatch, LimitReached
 from gotsurge_async.push.chunks import CLAIM_LIFE, ChunkSender, DirectSender, OnRefusedChunk, Results
-from gotsurge_async.push.entering import Entering, place_of
-from gotsurge_async.push.load import Loader
+from gotsurge_async.push.entering import Entering, place_of, warn_of_other_servers
+from gotsurge_async.push.load import Loader, discarded_on_error
 from gotsurge_async.tables import Source
 
 if TYPE_CHECKING:
@@ -192,7 +192,12 @@ class Push:
             InvalidData: a value is not an order; every fault with its path, such as ``orders[1].to_address``.
             RunHeld, SecondLedger, LedgerError: as `load_source`.
         """
-        return await self._loader().orders(orders, key, name)
+        run, admission = await self._loader().orders(orders, key, name)
+        if admission.already_pushed:
+            how, where = "count as already pushed", self._gs.environment.api_base
+            async with discarded_on_error(run):
+                await warn_of_other_servers(self._ledger, self._environment, where, how)
+        return run, admission
 
     def _loader(self) -> Loader:
         return Loader(
@@ -323,6 +328,7 @@ class Push:
             if not canary_only:
                 await self._batches(Pages(run.pending()), send)
         finally:
+            run.doubt(order for order, result in sender.unrecorded.items() if sender.names_known_task(result))
             await uninterrupted(run.finish())
         return Sent(
             stopped_by=self._stopper,

@@ -26,6 +26,7 @@ from gotsurge_async.errors import (
 from gotsurge_async.hooks import ChunkDone, Event
 from gotsurge_async.ledger import Ledger, LedgerError, LedgerUnusable, RegisterUnusable, RunInfo
 from gotsurge_async.ledger.segments import BEAT_SECONDS, SILENT_SECONDS, Beat, SegmentRun, worker_name
+from gotsurge_async.ledger.sql.runs import API_BASE, is_at
 from gotsurge_async.push.brakes import Brakes, LimitReached
 from gotsurge_async.push.entering import Entering
 from gotsurge_async.push.push import Push, Sent
@@ -114,6 +115,7 @@ class Worker:
         self._serves = serves
         self._known: dict[str, RunInfo] = {}
         self._entered: set[str] = set()
+        self._elsewhere: set[str] = set()
         self._concurrency = -(-concurrency // self.segments)
         self._lease = lease
         self._claim_life = lease / 4 if claim_life is None else claim_life
@@ -220,7 +222,17 @@ class Worker:
     async def _is_served(self, ledger: Ledger, run_id: str) -> bool:
         if run_id not in self._known:
             self._known = {run_id: await ledger.run(run_id)}  # mostly the next segment is of the same run
-        return self._serves(self._known[run_id])
+        info = self._known[run_id]
+        if not self._serves(info):
+            return False
+        api_base = (await self._client(info)).environment.api_base
+        if is_at(info, api_base):
+            return True
+        if run_id not in self._elsewhere:
+            self._elsewhere.add(run_id)
+            own = info.options[API_BASE]
+            log.warning("%s: run %s belongs to the server %s, not to %s: skipped", self.name, run_id, own, api_base)
+        return False
 
     async def _send(self, ledger: Ledger, run: SegmentRun) -> GotSurgeError | None:
         """Send a segment that was taken; returns the error that ended it early."""

@@ -363,3 +363,17 @@ async def test_it_says_that_it_lives_and_stops_what_was_stopped(crew: Crew) -> N
         worker.stop()
         await working
     assert await crew.ledger.workers.all() == []
+
+
+async def test_a_run_of_another_server_is_left_to_others(crew: Crew, caplog: pytest.LogCaptureFixture) -> None:
+    """The worker skips it, reports that once, and continues; the run is not entered for the wrong account."""
+    there = await crew.put_up(20)
+    async with Simulator() as other, simulated("plain", simulator=other, clock=crew.clock) as gs:
+        worker = crew.worker(gs)
+        await crew.work(worker, there, 0, 0)
+        assert (worker.broken.is_set(), worker.error, worker._entered) == (False, None, set())
+    assert [text for text in caplog.messages if "belongs to the server" in text] == caplog.messages
+    assert len(caplog.messages) == 1
+    assert (await crew.ledger.counts(there)).pending == 20
+    await crew.work(crew.worker(), there, 0)
+    assert (await crew.ledger.counts(there)).created == 20

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
+from unicodedata import category
 
 import click
 
@@ -104,7 +105,7 @@ def amount(text: str) -> Money:
 def person(text: str) -> str:
     """The name of a person, without spaces around it; BadParameter if it is empty, or has a line break."""
     name = text.strip()
-    if not (name and name.isprintable()):
+    if not (name and all(letter.isprintable() or category(letter) == "Zs" for letter in name)):
         raise click.BadParameter(f"{text!r} is not a name: give visible characters, on one line")
     return name
 

@@ -19,7 +19,7 @@ from gotsurge_async.ledger.sql.chunks import Chunk, body_row, chunks_of, each_pa
 from gotsurge_async.ledger.sql.drafts import drafts_left
 from gotsurge_async.ledger.sql.marks import CRASHED
 from gotsurge_async.ledger.sql.pages import ACCEPTED_AT, Owner, Since, other_row, take_key
-from gotsurge_async.ledger.sql.recorded import recorded
+from gotsurge_async.ledger.sql.recorded import DOUBT, recorded, state_of
 from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.states import (
     CLAIMED,
@@ -393,7 +393,7 @@ def decide(
                 changed[mine.id] = mine
             take_contested(db, run, each)
             continue
-        (their_run, theirs, at), state = owner, owner.state
+        (their_run, theirs, at), state = owner, state_of(owner.run.id, owner.chunk, owner.place)
         lost = max(0, theirs.lost_drafts(at) - unused.get((theirs.run, each.key), 0))
         changed[mine.id] = mine
         both, is_ours = run.mode is their_run.mode is Mode.TWO_PHASE, runs.is_ours(run, their_run)
@@ -416,7 +416,7 @@ def decide(
         else:
             if state is OrderState.SENDING:
                 changed[theirs.id] = theirs
-                theirs.put_in_doubt(at, CRASHED, now)
+                theirs.put_in_doubt(at, CRASHED if theirs.state(at) is state else DOUBT, now)
             why = other_row(db, run, mine, place, owner) if owner.is_read_in else ""
             is_same = each.same and not why
             mine.move(place, OrderState.ALREADY_PUSHED if is_same else OrderState.CHANGED, source=OrderState.LOADING)

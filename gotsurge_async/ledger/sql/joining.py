@@ -16,6 +16,7 @@ from gotsurge_async.ledger.sql import marks, runs
 from gotsurge_async.ledger.sql.admission import HELD_BACK, Decided, add, contested, decide
 from gotsurge_async.ledger.sql.chunks import PLACES, Meta, clean, load, number_of
 from gotsurge_async.ledger.sql.pages import Owner, Since, owners_at, owners_of_keys
+from gotsurge_async.ledger.sql.recorded import DOUBT, state_of
 from gotsurge_async.ledger.sql.runs import Held
 from gotsurge_async.ledger.states import (
     CLAIMED,
@@ -221,10 +222,11 @@ def _answer(
         return _recorded(row.key, owner, held=owner.run.id == run.id)
     if not take(owner.run.id):
         return _recorded(row.key, owner, held=True)
+    state = state_of(owner.run.id, owner.chunk, owner.place)
     if _inherits_draft(run, row, owner) or state in WAITING:
         return None
     if state is OrderState.SENDING:
-        owner.chunk.put_in_doubt(owner.place, marks.CRASHED, now)
+        owner.chunk.put_in_doubt(owner.place, marks.CRASHED if owner.state is state else DOUBT, now)
         owner.chunk.save(db, now)
     return _recorded(row.key, owner)
 

@@ -15,7 +15,7 @@ from gotsurge_async.database import Database
 from gotsurge_async.ledger.errors import IllegalTransition, NoSuchRun, StillOpen, TaskTaken, open_words
 from gotsurge_async.ledger.sql.chunks import PLACES, Chunk, by_chunk, clean, each_page, load, number_of, save_all
 from gotsurge_async.ledger.sql.pages import refuse_cancelling
-from gotsurge_async.ledger.sql.recorded import FRESH, recorded
+from gotsurge_async.ledger.sql.recorded import DOUBT, FRESH, is_doubted, recorded
 from gotsurge_async.ledger.sql.runs import Held, describe_order, fence
 from gotsurge_async.ledger.states import (
     CLAIMED,
@@ -398,6 +398,9 @@ def recover(db: Database, run: Held, now: int) -> None:
             for place in chunk.places((OrderState.SENDING,)):
                 chunk.put_in_doubt(place, CRASHED, now)
             for place in chunk.places((OrderState.DRAFTING,)):
+                if is_doubted(run.id, chunk, place):
+                    chunk.put_in_doubt(place, DOUBT, now)
+                    continue
                 chunk.move(place, OrderState.PENDING)
                 chunk.note(place, error=None, lost_drafts=chunk.lost_drafts(place) + 1)
             begin_claim(db, run, chunk, now if chunk.places(CLAIMED) else chunk.claimed_at or now)

@@ -5,10 +5,14 @@ from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from gotsurge_async.database import Database
-from gotsurge_async.ledger.sql.chunks import load, number_of, task_ids_of
+from gotsurge_async.ledger.sql.chunks import Chunk, by_chunk, load, number_of, task_ids_of
 from gotsurge_async.ledger.states import LIVE, OWNED_ELSEWHERE, OrderState
+
+if TYPE_CHECKING:
+    from gotsurge_async.ledger.sql.runs import Held
 
 _BUCKETS = 1024
 _CHUNKS = 2_000
@@ -96,3 +100,39 @@ def recorded(db: Database, environment: str, task_ids: Sequence[str], *, every: 
         if state in LIVE:
             live.setdefault(task_id, []).append(number_of(number, place))
     return orders | live
+
+
+# --- answers that could not be recorded -------------------------------------------------------------------------------
+
+
+DOUBT = "the answer names a task that was recorded before, perhaps for another order, and could not be recorded"
+"""The ``error`` of an order that is put in doubt by `record_doubts`."""
+
+_doubted: set[tuple[str, int]] = set()
+
+
+def keep_doubts(run: "Held", ids: Iterable[int]) -> None:
+    """Remember orders whose answer named a recorded task, and was not recorded: they are not drafted again."""
+    _doubted.update((run.id, order) for order in ids)
+
+
+def is_doubted(run: str, chunk: Chunk, place: int) -> bool:
+    """Whether an order of a run is remembered, and still waits for its draft to be recorded."""
+    return chunk.state(place) is OrderState.DRAFTING and (run, number_of(chunk.id, place)) in _doubted
+
+
+def state_of(run: str, chunk: Chunk, place: int) -> OrderState:
+    """The state of an order of a run that has ended; ``sending`` if it is remembered, as it must not be sent again."""
+    return OrderState.SENDING if is_doubted(run, chunk, place) else chunk.state(place)
+
+
+def record_doubts(db: Database, run: "Held", now: int) -> None:
+    """Put those orders in doubt that the holder of a run has claimed."""
+    places = by_chunk(order for run_id, order in [*_doubted] if run_id == run.id)
+    for chunk in load(db, places).values():
+        doubted = [place for place in places[chunk.id] if is_doubted(run.id, chunk, place)]
+        if doubted and run.has(chunk) and run.claims.get(chunk.id) == chunk.epoch:
+            for place in doubted:
+                chunk.put_in_doubt(place, DOUBT, now)
+            run.seen.pop(chunk.id, None)
+            chunk.save(db, now)

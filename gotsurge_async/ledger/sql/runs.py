@@ -128,7 +128,7 @@ def refuse_other_server(run: RunInfo, api_base: str, how: str = "use the API bas
     """Raise OtherServer if a run belongs to another server than that of an API base; ``how`` sets that base."""
     if not is_at(run, api_base):
         own = run.options[API_BASE]
-        raise OtherServer(f"run {run.id} was sent to {own}, not to {api_base}: {how} {own}")
+        raise OtherServer(f"run {run.id} belongs to the server {own}, not to {api_base}: {how} {own}")
 
 
 def is_ours(run: Held, other: RunInfo) -> bool:

@@ -7,7 +7,16 @@ from contextlib import contextmanager
 
 import attrs
 
-from gotsurge_async.ledger import IllegalTransition, Ledger, LedgerError, OrderOutcome, OrderState, Run, TaskTaken
+from gotsurge_async.ledger import (
+    IllegalTransition,
+    Ledger,
+    LedgerError,
+    OrderOutcome,
+    OrderState,
+    Run,
+    TaskCancelling,
+    TaskTaken,
+)
 from gotsurge_async.push.desk.run import DeskRun
 
 log: logging.Logger = logging.getLogger(__name__)
@@ -76,7 +85,7 @@ class Answers:
                         of_run.ledger, of_run.epoch = ledger, run.epoch
                         for key, outcome in [*of_run.outcomes.items()]:  # each alone: others may be settled meanwhile
                             with _warning_if_settled(key, outcome):
-                                await _settle(run, of_run.current.run, outcome)
+                                await _settle(run, of_run, key, outcome)
                             del of_run.outcomes[key]
                         if not of_run.current.sending:  # else a call's answer would come too late for its claim
                             await run.recover()
@@ -96,10 +105,19 @@ class Answers:
             yield from of_run.outcomes.items()
 
 
-async def _settle(run: Run, earlier: Run, outcome: OrderOutcome) -> None:
-    """Record an outcome; if its task is another order's, the order is in doubt, and in no mode sent again."""
+async def _settle(run: Run, of_run: _OfRun, key: str, outcome: OrderOutcome) -> None:
+    """Record an outcome; if its task is another order's, or may be cancelled, the order is in doubt."""
+    earlier = of_run.current.run
     try:
         await run.settle_claimed(earlier, outcome)
+    except TaskCancelling as cancelling:
+        if outcome.state is OrderState.CREATED:  # a draft is created again instead
+            why = f"the answer names a task that may be cancelled: {cancelling.words}"
+            where = outcome.task_id, outcome.status, why
+            await run.settle_claimed(earlier, OrderOutcome(outcome.id, OrderState.IN_DOUBT, *where))
+            of_run.outcomes[key] = again = OrderOutcome(outcome.id, OrderState.CANCELLING, *where)
+            await run.settle_claimed(earlier, again)
+        raise
     except TaskTaken as taken:
         why = f"the answer names a task that already belongs to another order: {taken.words}"
         await run.settle_claimed(earlier, OrderOutcome(outcome.id, OrderState.IN_DOUBT, error=why))

@@ -6,25 +6,11 @@ from collections.abc import Awaitable, Callable
 
 from gotsurge_async.errors import Forbidden, NotFound
 from gotsurge_async.ledger import UNDO, Ledger, LedgerUnusable, Mode, RunHeld
-from gotsurge_async.ledger.sql.runs import API_BASE, is_at
+from gotsurge_async.ledger.sql.runs import is_at
 from gotsurge_async.push.desk.outcomes import DESK
 from gotsurge_async.push.push import Push
 
 log: logging.Logger = logging.getLogger(__name__)
-
-NEWEST = 1000
-"""The number of earlier runs whose server a desk checks."""
-
-
-async def warn_of_other_servers(ledger: Ledger, environment: str, api_base: str) -> None:
-    """Log a warning if the newest runs of a ledger include some of another server with this environment's name."""
-    runs = [info for info in await ledger.runs(NEWEST) if info.environment == environment]
-    for other in sorted({info.options[API_BASE] for info in runs if not is_at(info, api_base)}):
-        log.warning(
-            "the ledger has orders that were sent to %s under the environment %s: they are not at %s, and their keys "
-            "are refused here",
-            *(other, environment, api_base),
-        )
 
 
 async def resume_left(

@@ -35,7 +35,7 @@ from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.models.words import folded
 from gotsurge_async.push.chunks import Results
 from gotsurge_async.push.desk.answers import Answers
-from gotsurge_async.push.desk.left import resume_left, warn_of_other_servers
+from gotsurge_async.push.desk.left import resume_left
 from gotsurge_async.push.desk.opening import SharedLedger
 from gotsurge_async.push.desk.outcomes import (
     DESK,
@@ -49,7 +49,7 @@ from gotsurge_async.push.desk.outcomes import (
     with_order,
 )
 from gotsurge_async.push.desk.run import DeskRun
-from gotsurge_async.push.entering import account_name_of, place_of
+from gotsurge_async.push.entering import account_name_of, place_of, warn_of_other_servers
 from gotsurge_async.push.load import discarded_on_error
 from gotsurge_async.push.push import Push
 from gotsurge_async.tables.source import fingerprint_of

@@ -99,7 +99,7 @@ def test_another_server_is_refused(shell: Shell, elsewhere: Shell, command: str,
     words = (command, run_id, *ON_A_RUN[command], *shell.ledger, "--env", "local", "--json")
     named: dict[str, str] = {"GOTSURGE_API_BASE": base} if by_variable else {}
     done = shell.run(*words, *(() if by_variable else ("--api-base", base)), **named)
-    why = f"run {run_id} was sent to {shell.simulator.api_base}, not to {base}: pass --api-base "
+    why = f"run {run_id} belongs to the server {shell.simulator.api_base}, not to {base}: pass --api-base "
     assert (done.exit_code, shell.document(done)["error"]) == (2, f"{why}{shell.simulator.api_base}")
     assert (counted(shell, run_id), calls(elsewhere)) == (before, {})
 
@@ -156,7 +156,7 @@ def test_a_task_is_cancelled_where_it_is_though_its_run_was_sent_elsewhere(shell
     moved(shell, "http://127.0.0.1:1/v0")
     assert shell.call("undo", run_id, "--yes").exit_code == 2
     done = shell.run(*words, "--api-base", shell.simulator.api_base)
-    why = f"run {run_id} was sent to http://127.0.0.1:1/v0, not to {shell.simulator.api_base}"
+    why = f"run {run_id} belongs to the server http://127.0.0.1:1/v0, not to {shell.simulator.api_base}"
     assert (done.exit_code, "the ledger cannot record this cancel" in done.stderr, why in done.stderr) == (
         0,
         True,
@@ -180,7 +180,7 @@ def test_a_draft_of_another_servers_run_is_cancelled_without_its_ledger(shell: S
     moved(shell, "http://127.0.0.1:1/v0")
     done = own.call("tasks", "cancel", task, "--reason", "x")
     assert done.exit_code == 0, done.output
-    assert f"run {run_id} was sent to http://127.0.0.1:1/v0, not to {shell.simulator.api_base}" in done.stderr
+    assert f"run {run_id} belongs to the server http://127.0.0.1:1/v0, not to {shell.simulator.api_base}" in done.stderr
     with closing(sqlite3.connect(shell.folder / "ledger.db")) as database:
         assert database.execute("SELECT cancelled_at FROM unused_drafts").fetchall() == [(None,)]
 
@@ -196,7 +196,7 @@ def test_orders_are_created_beside_one_that_is_at_another_server(shell: Shell, e
         5,
         ["unprocessed", "created"],
     )
-    assert f"was sent to {shell.simulator.api_base}, not to {elsewhere.simulator.api_base}" in done.stdout
+    assert f"belongs to the server {shell.simulator.api_base}, not to {elsewhere.simulator.api_base}" in done.stdout
 
 
 def test_a_push_warns_that_orders_are_at_another_server(shell: Shell, elsewhere: Shell) -> None:

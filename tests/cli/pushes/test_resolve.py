@@ -49,7 +49,8 @@ def test_a_name_that_is_not_one_line_is_refused(shell: Shell, by: str) -> None:
     words = ("--key", "A", "--not-created", "--no-check")
     done = shell.on_ledger("resolve", run_id, *words, "--by", by)
     assert (done.exit_code, "is not a name" in done.stderr, states(shell, run_id)["in_doubt"]) == (2, True, 1)
-    assert shell.on_ledger("resolve", run_id, *words, "--by", " Mei ").stdout.endswith("says Mei\n")
+    done = shell.on_ledger("resolve", run_id, *words, "--by", " Mei\xa0Ng\u3000 ")
+    assert done.stdout.endswith("says Mei\xa0Ng\n")
 
 
 def test_a_persons_word_settles_an_order(shell: Shell) -> None:

@@ -47,7 +47,8 @@ async def test_an_order_of_another_server_is_not_reported_as_created(
         assert isinstance(first, Created)
     with caplog.at_level(logging.WARNING):
         async with simulated(account, simulator=two, ledger=path) as gs:
-            with pytest.raises(OtherServer, match=f"was sent to {one.api_base}, not to {two.api_base}") as refused:
+            why = f"belongs to the server {one.api_base}, not to {two.api_base}"
+            with pytest.raises(OtherServer, match=why) as refused:
                 await gs.orders.create(order("T-1"))
             assert (refused.value.sent, refused.value.explain_code) == ("nothing", "E527")
             for about in (gs.orders.outcome("T-1"), gs.orders.submit(order("T-1"))):
@@ -147,7 +148,7 @@ async def test_a_run_of_another_server_is_neither_sent_nor_read_nor_cancelled(
             with pytest.raises(OtherServer):
                 await audit.repair(gs, info, [], by="Ng")
         async with await ledger.hold(run_id) as run:
-            with pytest.raises(UsageError, match="was sent to"):
+            with pytest.raises(UsageError, match="belongs to the server"):
                 await Push(gs, ledger).send(run)
         assert [row.state async for row in ledger.rows(run_id)] == [OrderState.CREATED]
 
@@ -173,3 +174,21 @@ async def test_a_decision_is_not_checked_at_another_server(
         with pytest.raises(OtherServer):
             await resolve(ledger, run.id, [Resolution(key="T-1", task_id=task_id)], by="Ng", connect=connect)
         assert [row.state async for row in ledger.rows(run.id)] == [OrderState.IN_DOUBT]
+
+
+async def test_a_program_is_warned_once_of_orders_at_another_server(
+    tmp_path: Path, servers: tuple[Simulator, Simulator], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A push counts their keys as already pushed."""
+    one, two = servers
+    path = tmp_path / "ledger.db"
+    async with simulated("plain", simulator=one) as gs:
+        await run_of(gs, path, "T-1")
+    async with simulated("plain", simulator=two) as gs, await Ledger.open(path) as ledger:
+        for _ in range(2):
+            run, admission = await Push(gs, ledger).load_orders([order("T-1")])
+            await run.close()
+            assert admission.already_pushed == 1
+    (text,) = [text for text in caplog.messages if one.api_base in text]
+    assert text.startswith(f"the ledger has runs of the server {one.api_base} under the environment local: ")
+    assert text.endswith(f"that were sent count as already pushed at {two.api_base}")
