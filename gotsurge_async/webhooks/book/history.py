@@ -87,14 +87,6 @@ class Times(NamedTuple):
     updated_at: datetime | None = None
     server_time: datetime | None = None
 
-    def credible(self, read_at: datetime, now: datetime) -> "Times":
-        """The times with those corrected that are ahead of our clock: else one could make all later reads stale.
-
-        A ``server_time`` becomes our time of the read. The right ``updated_at`` is not known: None.
-        """
-        updated_at, server_time = (None if at is not None and at - now > AHEAD else at for at in self)
-        return Times(updated_at, read_at if server_time is None and self.server_time is not None else server_time)
-
     def latest(self, other: "Times") -> "Times":
         """The later ones of the times of two reads."""
         both = zip(self, other, strict=True)
@@ -107,6 +99,21 @@ class Kept(Struct, frozen=True, kw_only=True):
     steps: Sequence[Step] = ()
     current: TaskStatus | None = None
     times: Times = Times()
+
+
+def comparable(kept: Times, seen_at: datetime, shown: Times, read_at: datetime, now: datetime) -> tuple[Times, Times]:
+    """The times of the last read and of a new one, without those ahead of our clock: else they make later reads stale.
+
+    If a ``server_time`` is, both become our times of the reads. The right ``updated_at`` is not known: None.
+    """
+    both = zip(kept, shown, strict=True)
+    updated, served = ([None if at is None or at - now > AHEAD else at for at in each] for each in both)
+    if served != [kept.server_time, shown.server_time]:
+        if seen_at > now:  # our clock has gone back since
+            read_at = max(read_at, seen_at + timedelta.resolution)
+        ours = (kept.server_time, seen_at), (shown.server_time, read_at)
+        served = [None if at is None else min(at, known) for at, known in ours]
+    return Times(updated[0], served[0]), Times(updated[1], served[1])
 
 
 def read(kept: Kept, task: Task, times: Times) -> Reading:

@@ -70,6 +70,32 @@ async def test_a_time_that_is_ahead_of_our_clock_freezes_nothing(
     assert await book.observe(ACCOUNT, late) == []
 
 
+@pytest.mark.parametrize("behind", [timedelta(minutes=6), timedelta(hours=6)])
+async def test_a_clock_that_goes_back_freezes_nothing(where: str, clock: ManualClock, behind: timedelta) -> None:
+    """Ours, or that of another receiver, may be behind: a read of the service's next status counts at once."""
+    slow = ManualClock(clock.now() - behind)
+    way = ["broadcasting", "accepted", "broadcasting", "accepted", "complete"]
+    async with Book.open(where, clock=clock) as book, Book.open(where, clock=slow) as other:
+        for number, status in enumerate(way):
+            time = written(clock.now())
+            shown = task("T-1", entries(*way[: number + 1]), status, updated_at=time, server_time=time)
+            assert told(await (other if number else book).observe(ACCOUNT, shown)) == [status]
+            ((order,),) = [[each async for each in book.orders()]]
+            assert order.status == status
+            await clock.advance(30)
+            await slow.advance(30)
+
+
+async def test_a_service_whose_clock_is_ahead_by_the_most_that_counts(book: Book, clock: ManualClock) -> None:
+    """A little more or less of that makes no read stale."""
+    for steps in range(1, 8):
+        time = written(clock.now() + timedelta(seconds=300 + 2 * (-1) ** steps))
+        assert told(await book.observe(ACCOUNT, task("T-1", None, WAY[steps - 1], server_time=time))) == [
+            WAY[steps - 1]
+        ]
+        await clock.advance(30)
+
+
 async def test_what_was_observed_outlives_the_process(where: str, clock: ManualClock) -> None:
     """Another opening finds orders, their history, and what was not acknowledged."""
     async with Book.open(where, clock=clock) as book:
