@@ -235,12 +235,17 @@ async def alerts_in(
     """
     only, limits = only or Only(), limits or Limits()
     failed = structs.replace(only, statuses=tuple(FAILED), moved_since=moved_by(now, -limits.failed_for))
-    # A failure that the book discovered late was never reported.
-    discovered = structs.replace(limits, failed_for=timedelta.max)
-    for some, its_limits in ((structs.replace(only, open=True), limits), (failed, discovered)):
-        async for order in book.orders(some):
-            for alert in _alerts_of(order, now, its_limits):
-                yield evolve(alert, tracking_id=alert.tracking_id or order.key, seen_at=order.seen_at)
+    async for order in book.orders(structs.replace(only, open=True)):
+        for alert in _alerts_of(order, now, limits):
+            yield alert
+    orders = [order async for order in book.orders(failed)]
+    steps = await book.steps(orders)
+    for order in orders:
+        # A failure that the book discovered late was never reported.
+        found = [seen for step, seen in steps[order.number] if step.status == order.status and seen <= now]
+        is_new = bool(found) and now - max(found) < limits.failed_for
+        for alert in _alerts_of(order, now, structs.replace(limits, failed_for=timedelta.max) if is_new else limits):
+            yield alert
     async for alert in doubles_in(book, only):
         yield alert
 
@@ -276,12 +281,11 @@ def _alerts_of(order: BookOrder, now: datetime, limits: Limits) -> list[Alert]:
         task = order.task
         if order.status != task.current_status:
             task = evolve(task, current_status=order.status)
-        return alerts(task, now, limits, account=order.account)
+        found = alerts(task, now, limits, account=order.account)
     except Exception:  # whatever one task holds, the others are judged
         _log.exception("task %s cannot be judged", order.task_id)
-        return [
-            Alert(kind=AlertKind.UNJUDGED, name=order.task_id, status=order.status or "", account=order.account),
-        ]
+        found = [Alert(kind=AlertKind.UNJUDGED, name=order.task_id, status=order.status or "", account=order.account)]
+    return [evolve(alert, tracking_id=alert.tracking_id or order.key, seen_at=order.seen_at) for alert in found]
 
 
 def _failed_at(task: Task, status: TaskStatus | None) -> datetime | None:

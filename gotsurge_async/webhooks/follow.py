@@ -53,8 +53,8 @@ LEASE = timedelta(seconds=15)
 POLL = 1.0
 """Seconds between two checks for changes that are due again, or that another process noted."""
 _AGAIN = RetryPolicy(base=1.0, cap=600.0)
-PAUSES = timedelta(seconds=2 * _AGAIN.cap)
-"""More than the longest pause between two tries: the clocks of two processes may differ."""
+PAUSES = timedelta(hours=3)
+"""Far more than the longest pause between two tries: the clocks of two processes may differ."""
 
 KEEP = timedelta(days=90)
 """The time for which the book keeps an order that has ended."""

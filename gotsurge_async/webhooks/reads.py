@@ -114,7 +114,7 @@ class Reads:
         self._refresh = refresh
         # Answers of one account may take long: then a reader is left for the others.
         self._lanes = Lanes(self.readers - 1 if len(accounts) > 1 else math.inf)
-        self._failures: dict[str, tuple[int, float]] = {}
+        self._failures: dict[str, tuple[int, float, str]] = {}
         self._held: set[int] = set()
         self._absent: set[Key] = set()
         self._first_reads: set[Key] = set()
@@ -208,14 +208,15 @@ class Reads:
             await self._clock.sleep(every)
 
     async def _due(self, readable: Collection[str]) -> list[Key]:
-        """Tasks without news for too long; of each account that cannot be read now only one, to try it."""
+        """Tasks without news for too long; each account that cannot be read now is asked alone."""
         now, waiting = self._clock.now(), {name: len(keys) for name, keys in self._lanes.swept.of_account.items()}
         due: list[Key] = []
         if sum(waiting.get(account, 0) for account in readable) < PAGE:
             due += await self._book.due(now, self._ages, accounts=readable, limit=PAGE)
         for account in self._accounts:
+            # All of a page, as the most overdue one may be what can never be read.
             if account not in readable and account not in waiting:
-                due += await self._book.due(now, self._ages, accounts=[account], limit=1)
+                due += await self._book.due(now, self._ages, accounts=[account], limit=PAGE)
         return due
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -322,13 +323,13 @@ class Reads:
         self._failures.pop(account, None)
         self._lanes.readmit(account)
 
-    def _note_failure(self, account: str, begun: float) -> None:
-        """Set an account aside if its reads fail one after another: the reason may also be of one task alone."""
-        number, noted = self._failures.get(account, (0, -math.inf))
+    def _note_failure(self, account: str, task_id: str, begun: float) -> None:
+        """Set an account aside if reads of its tasks fail in turn: the reason may also be of one task alone."""
+        number, noted, last = self._failures.get(account, (0, -math.inf, ""))
         now = self._clock.monotonic()
-        if begun < noted:
-            return  # it was under way together with one that counted
-        self._failures[account] = (number + 1, now)
+        if begun < noted or task_id == last:
+            return  # it was under way together with one that counted, or is that one
+        self._failures[account] = (number + 1, now, task_id)
         if number:
             self._lanes.set_aside(account, now + backoff(_ACCOUNT_AGAIN, number, 1.0))
 
@@ -340,6 +341,8 @@ class Reads:
         never = type(error) is UsageError or isinstance(error, Forbidden)
         refused = isinstance(error, Rejected) and not isinstance(error, RateLimited | Unauthorized)
         unreadable = isinstance(error, OutcomeUnknown) and error.status == 200
+        if refused:  # that is of this task alone
+            self._note_answer(account)
         tries = _REFUSED_TRIES if refused else _UNREADABLE_TRIES
         if never or ((refused or unreadable) and wanted.tries >= tries):
             try:
@@ -349,10 +352,10 @@ class Reads:
                 error = store_error
             else:
                 return
-        if not refused:  # that is of this task alone
+        if not refused:
             self.troubles[account] = str(error)
             if not isinstance(error, StoreError):
-                self._note_failure(account, begun)
+                self._note_failure(account, task_id, begun)
         wait = backoff(_AGAIN, wanted.tries, 1.0)
         log.info("task %s could not be read, again in %.0f s: %s", task_id, wait, error)
         self._lanes.put_off(wanted, self._clock.monotonic() + wait)

@@ -264,3 +264,19 @@ async def test_a_failure_that_is_discovered_late_is_told_for_a_day(tmp_path: Pat
         assert [alert async for alert in alerts_in(book, hour(85))] == []
         brief = Limits(failed_for=timedelta(hours=1))
         assert [alert async for alert in alerts_in(book, hour(62), brief)] == []
+
+
+async def test_a_failure_is_told_once(tmp_path: Path) -> None:
+    """Neither an earlier step that is found later nor a clock that was a year ahead makes its alert come again."""
+    expired = [{"status": each, "updated_at": written(hour(n))} for n, each in enumerate(("broadcasting", "expired"))]
+    earlier = {"status": "pending_broadcast", "updated_at": written(hour(-1))}
+    async with Book.open(tmp_path / "book.db", clock=(clock := ManualClock(hour(2)))) as book:
+        await book.observe("local/plain", task("T-1", expired, "expired"))
+        assert [alert.kind async for alert in alerts_in(book, hour(3))] == ["failed"]
+        await clock.advance(timedelta(days=9).total_seconds())
+        assert await book.observe("local/plain", task("T-1", [earlier, *expired], "expired"))
+        assert [alert async for alert in alerts_in(book, clock.now())] == []
+    async with Book.open(tmp_path / "ahead.db", clock=ManualClock(hour(365 * 24))) as book:
+        await book.observe("local/plain", task("T-2", expired, "expired"))
+        assert [alert.kind async for alert in alerts_in(book, hour(3))] == ["failed"]
+        assert [alert async for alert in alerts_in(book, hour(50))] == []

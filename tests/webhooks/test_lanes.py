@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gotsurge_async.errors import Unauthorized
+from gotsurge_async.errors import Forbidden, GotSurgeError, OutcomeUnknown, Unauthorized
 from gotsurge_async.models.answers import Task
 from gotsurge_async.webhooks import lanes as lanes_module
 from gotsurge_async.webhooks.event import EventState
@@ -206,3 +206,54 @@ async def test_the_sweep_reads_the_accounts_that_can_be_read(tmp_path: Path) -> 
             await here.turn(70, step=1.0)
         sweep.cancel()
         assert [task_id for _, task_id in here.service.read_at] == ["task-0"]
+
+
+class Refusing(Service):
+    """A service that shows none of some tasks."""
+
+    async def call(self, endpoint: Any, *, path: Any = None, before_send: Any = None, **more: Any) -> Task:
+        """Answer a read, or refuse it."""
+        refusals: dict[str, GotSurgeError] = {
+            "broken": OutcomeUnknown("internal error", status=500),
+            "hidden": Forbidden("not yours", status=403),
+        }
+        kind = path["task_id"].split("-")[0] if path else ""
+        if kind in refusals:
+            await before_send()
+            raise refusals[kind]
+        return await super().call(endpoint, path=path, before_send=before_send, **more)
+
+
+@pytest.mark.parametrize(("kind", "number"), [("broken", 1), ("broken", 3), ("hidden", 300)])
+async def test_tasks_that_are_never_shown_hold_up_no_sweep(tmp_path: Path, kind: str, number: int) -> None:
+    """However overdue they are, and whatever has failed before, the account's other tasks are read at once."""
+    async with reading(tmp_path, rate=20.0, running=False, others={"bad": Refusing}) as here:
+        service = here.reads._accounts["bad"]
+        assert isinstance(service, Refusing)
+        long_ago = here.clock.now() - timedelta(days=9)
+        for each in range(number):
+            await here.book.observe("bad", task(f"{kind}-{each}", None, "broadcasting"), at=long_ago)
+        for each in range(40):
+            service.moves[f"task-{each}"] = [0.0, 0.0]
+            await here.book.observe("bad", task(f"task-{each}", None, "broadcasting"), at=long_ago + timedelta(days=1))
+        here.reads.troubles["bad"] = "no answer came"
+        sweep = asyncio.create_task(here.reads.sweep())
+        async with here.running():
+            await here.turn(150, step=1.0)
+        sweep.cancel()
+        assert len({task_id for _, task_id in service.read_at}) == 40
+
+
+async def test_one_task_that_fails_again_and_again_sets_no_account_aside(tmp_path: Path) -> None:
+    """Its failures say nothing of the others: an event of another task is read at once."""
+    async with reading(tmp_path, rate=20.0, running=False, others={"bad": Refusing}) as here:
+        for name in ("broken-1", "hidden-1"):
+            await here.book.observe("bad", task(name, None, "broadcasting"))
+        here.reads.want("bad", ["broken-1"])
+        async with here.running():
+            await here.turn(120, step=1.0)
+            assert not here.reads._lanes._aside
+            assert list(here.reads.troubles) == ["bad"]
+            here.reads.want("bad", ["hidden-1"])
+            await here.turn(1)
+            assert not here.reads.troubles  # that is an answer of the service

@@ -145,6 +145,15 @@ async def test_a_task_that_two_accounts_have_read_counts_once() -> None:
     assert (await day(pushed, evolve(read, account="sandbox"))).sums.ordered == 2
 
 
+async def test_an_account_that_is_not_shown_a_task_any_more_says_nothing_of_it() -> None:
+    """Its later read undoes neither the end of the task nor a later status that another account has read."""
+    hidden = evolve(ordered("broadcasting"), changed_at=at(1), seen_at=NOW + timedelta(hours=9))
+    for read in (ordered("complete", done=7), ordered("pending_delivery", done=7)):
+        other = evolve(read, account="local/other", number=2)
+        for orders in ((hidden, other), (other, hidden)):
+            assert [line.status for line in (await day(*orders)).lines] == [read.status]
+
+
 async def test_prices_in_two_currencies_have_no_difference() -> None:
     """Such an order is counted as not comparable, as is one that lacks a price; no other difference changes for it."""
     sgd, usd = (lambda amount, code=code: Money.of(amount, code) for code in ("SGD", "USD"))

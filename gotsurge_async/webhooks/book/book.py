@@ -15,7 +15,7 @@ from gotsurge_async.ledger import READABLE, Ledger, OrderRow, OrderState, RunInf
 from gotsurge_async.models.answers import StatusEntry, Task
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.webhooks.book.doubles import REPORTED_FOR, Double, find
-from gotsurge_async.webhooks.book.history import Kept, Step, Times, in_order, read
+from gotsurge_async.webhooks.book.history import Kept, Step, Times, comparable, in_order, read
 from gotsurge_async.webhooks.book.outbox import Outbox
 from gotsurge_async.webhooks.book.records import (
     BookOrder,
@@ -371,14 +371,19 @@ def _observe(db: Database, account: str, task: Task, moment: int, source: Source
         db.change("present", **whose)
         found = db.rows("lock_order", **whose)
     ((order, seen, updated, served, known, *kept_columns),) = found
-    latest = from_microseconds(now)
-    times = Times(task.updated_at, task.server_time).credible(from_microseconds(moment), latest)
+    kept_times, times = comparable(
+        Times(moment_of(updated), moment_of(served)),
+        from_microseconds(seen),
+        Times(task.updated_at, task.server_time),
+        from_microseconds(moment),
+        from_microseconds(now),
+    )
     was = dict(zip(_COLUMNS, kept_columns, strict=True))
     rows = db.rows("steps", orders=db.listed([order]))
     kept = Kept(
         steps=[_known_step(row) for row in rows],
         current=None if was["status"] is None else TaskStatus(was["status"]),
-        times=Times(moment_of(updated), moment_of(served)).credible(from_microseconds(seen), latest),
+        times=kept_times,
     )
     reading = read(kept, task, times)
     times = times.latest(kept.times)

@@ -93,19 +93,24 @@ SELECT account, task_id, seen_at FROM book_orders WHERE terminal = 0 AND seen_at
 -- name: keep_held
 UPDATE book_changes SET held_until = :until WHERE holder = :holder AND number {among:numbers};
 -- word: is_head
-(held_until <= :now OR held_until > :far)
+held_until <= :now
   AND (:no_accounts = 1 OR (SELECT account FROM book_orders WHERE number = head.order_number) {among:accounts}) AND NOT EXISTS (
   SELECT 1 FROM book_changes AS other WHERE other.order_number = head.order_number AND (
-    other.number < head.number OR other.number > head.number AND other.held_until > :now AND other.held_until <= :far))
+    other.number < head.number OR other.number > head.number AND other.held_until > :now))
 -- name: heads
 SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at <= :now AND {is_head} ORDER BY again_at, number LIMIT :most;
 -- name: newest_heads
 SELECT number FROM book_changes AS head WHERE dead_at IS NULL AND again_at = 0 AND {is_head} ORDER BY number DESC LIMIT :most;
+-- word: of_accounts
+(:no_accounts = 1 OR (SELECT account FROM book_orders WHERE number = book_changes.order_number) {among:accounts})
 -- What a wrong clock has put off.
 -- name: come_early
-UPDATE book_changes SET again_at = 0 WHERE dead_at IS NULL AND again_at > :far AND again_at < :never;
+UPDATE book_changes SET again_at = 0 WHERE dead_at IS NULL AND again_at > :far AND again_at < :never AND {of_accounts};
+-- What a killed process held by a wrong clock; one that is alive renews it.
+-- name: hold_briefly
+UPDATE book_changes SET held_until = :until WHERE held_until > :far AND {of_accounts};
 -- name: hold
-UPDATE book_changes SET held_until = :until, holder = :holder WHERE number = :number AND (held_until <= :now OR held_until > :far) AND dead_at IS NULL
+UPDATE book_changes SET held_until = :until, holder = :holder WHERE number = :number AND held_until <= :now AND dead_at IS NULL
 RETURNING number;
 -- name: changes
 SELECT c.number, o.account, o.task_id, s.status, s.at, s.entry, s.source, s.seen_at, s.previous, s.late, c.attempts, c.failing_since, c.why, o.body

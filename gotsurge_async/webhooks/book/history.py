@@ -2,11 +2,13 @@
 
 Every function here is pure. The entries of a task may come doubled, in any order, without their times, or not at all,
 so that only ``current_status`` shows a status. Read again and again, they give the same history, each step once.
+
+An entry without a time that is repeated may be a step back or not: it is one when ``current_status`` shows it.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -85,14 +87,6 @@ class Times(NamedTuple):
     updated_at: datetime | None = None
     server_time: datetime | None = None
 
-    def credible(self, read_at: datetime, now: datetime) -> "Times":
-        """The times with those corrected that are ahead of our clock: else one could make all later reads stale.
-
-        A ``server_time`` becomes our time of the read. The right ``updated_at`` is not known: None.
-        """
-        updated_at, server_time = (None if at is not None and at - now > AHEAD else at for at in self)
-        return Times(updated_at, read_at if server_time is None and self.server_time is not None else server_time)
-
     def latest(self, other: "Times") -> "Times":
         """The later ones of the times of two reads."""
         both = zip(self, other, strict=True)
@@ -105,6 +99,21 @@ class Kept(Struct, frozen=True, kw_only=True):
     steps: Sequence[Step] = ()
     current: TaskStatus | None = None
     times: Times = Times()
+
+
+def comparable(kept: Times, seen_at: datetime, shown: Times, read_at: datetime, now: datetime) -> tuple[Times, Times]:
+    """The times of the last read and of a new one, without those ahead of our clock: else they make later reads stale.
+
+    If a ``server_time`` is, both become our times of the reads. The right ``updated_at`` is not known: None.
+    """
+    both = zip(kept, shown, strict=True)
+    updated, served = ([None if at is None or at - now > AHEAD else at for at in each] for each in both)
+    if served != [kept.server_time, shown.server_time]:
+        if seen_at > now:  # our clock has gone back since
+            read_at = max(read_at, seen_at + timedelta.resolution)
+        ours = (kept.server_time, seen_at), (shown.server_time, read_at)
+        served = [None if at is None else min(at, known) for at, known in ours]
+    return Times(updated[0], served[0]), Times(updated[1], served[1])
 
 
 def read(kept: Kept, task: Task, times: Times) -> Reading:
@@ -166,12 +175,10 @@ def _placed(whole: Sequence[Step], new: Sequence[Step], known: Sequence[Step]) -
 def _as_logged(listed: Sequence[Step], current: TaskStatus | None) -> list[Step] | None:
     """The entries of a log that is sorted by time, oldest first, which is kept where times are equal.
 
-    None for an unsorted log, in which a repeated entry counts once.
+    None for a log that is unsorted or lacks times, in which a repeated entry counts once.
     """
     times = [step.at for step in listed if step.at is not None]
-    if len(times) < len(listed):
-        return _in_sequence(listed, current)
-    if not times:
+    if len(times) < len(listed) or not times:
         return None
     steps = list(listed)
     if times == sorted(times, reverse=True) and (times[0] != times[-1] or steps[0].status == current):
@@ -180,29 +187,6 @@ def _as_logged(listed: Sequence[Step], current: TaskStatus | None) -> list[Step]
     elif times != sorted(times) or (times[0] == times[-1] and steps[-1].status != current):
         return None
     return [step for place, step in enumerate(steps) if not place or step != steps[place - 1]]
-
-
-def _in_sequence(listed: Sequence[Step], current: TaskStatus | None) -> list[Step] | None:
-    """The entries of a log that lacks times and in which a status comes back, oldest first.
-
-    None if their sequence proves nothing: where no status comes back, each has its place on the way, and where one
-    follows itself, the log repeats entries.
-    """
-    statuses = [step.status for step in listed]
-    if len(set(statuses)) == len(statuses) or any(one == other for one, other in pairwise(statuses)):
-        return None
-    possible = []
-    for steps in (list(listed), list(reversed(listed))):
-        times = [step.at for step in steps if step.at is not None]
-        goes_on = not any(step.status.is_terminal for step in steps[:-1])
-        if goes_on and steps[-1].status == current and times == sorted(times):
-            possible.append(steps)
-    return min(possible, key=_steps_back, default=None)
-
-
-def _steps_back(steps: Sequence[Step]) -> int:
-    """The number of steps to an earlier status."""
-    return sum(one > other for one, other in pairwise(_ranks(steps)))
 
 
 def _corrected(known: Sequence[Step], seen: Iterable[int], new: Iterable[Step]) -> list[tuple[int, Step]]:
@@ -305,8 +289,7 @@ class _Known:
 
     def __init__(self, steps: Iterable[Step]) -> None:
         self.steps: list[Step] = []
-        self._places: dict[TaskStatus, list[int]] = {}
-        self._passed: dict[TaskStatus, int] = {}
+        self._first: dict[TaskStatus, int] = {}
         self._vague: dict[TaskStatus, list[int]] = {}
         self._timed: dict[tuple[TaskStatus, datetime], list[int]] = {}
         for step in steps:
@@ -316,7 +299,7 @@ class _Known:
         """Add a step."""
         place = len(self.steps)
         self.steps.append(step)
-        self._places.setdefault(step.status, []).append(place)
+        self._first.setdefault(step.status, place)
         if _is_vague(step):
             self._vague.setdefault(step.status, []).append(place)
         self._note_time(place, step)
@@ -339,14 +322,10 @@ class _Known:
     def place(self, step: Step, but: Collection[int] = ()) -> int | None:
         """The place, not in ``but``, of the known step with a step's time, or with an unknown time; None for none.
 
-        For a step without a time, the first place of its status. ``but`` may only grow from call to call.
+        For a step without a time, the first place of its status.
         """
         if step.at is None:
-            places, number = self._places.get(step.status, ()), self._passed.get(step.status, 0)
-            while number < len(places) and places[number] in but:
-                number += 1
-            self._passed[step.status] = number
-            return places[number] if number < len(places) else None
+            return self._first.get(step.status)
         for place in self._timed.get((step.status, step.at.replace(microsecond=0)), ()):
             at = self.steps[place].at
             # An event, or another operation, may write it without the part of a second.

@@ -21,6 +21,7 @@ class Outbox:
         self._clock = clock
         self._holder = os.urandom(8).hex()
         self._held: set[int] = set()
+        self._looked: set[frozenset[str] | None] = set()
 
     async def waiting(
         self,
@@ -42,37 +43,35 @@ class Outbox:
             accounts: return only changes of these accounts' tasks.
             limit: the most changes to return.
             newest: those that came last, of those that have not failed.
-            pauses: the longest pause between two tries, and the longest lease: what waits for a later time was put off
-                by a wrong clock, and is due.
+            pauses: more than any pause between two tries: what waits for a later time was put off by a wrong clock,
+                and is due. What was held until then at the first call is held for a ``lease`` more.
         """
         mine = None if accounts is None else list(accounts)
+        which = None if mine is None else frozenset(mine)
         now = to_microseconds(self._clock.now())
         until = to_microseconds(self._clock.now() + lease)
         held = tuple(self._held)
-        far = _NEVER if pauses is None else to_microseconds(moved_by(self._clock.now(), pauses))
+        far = None if pauses is None else to_microseconds(moved_by(self._clock.now(), pauses))
 
         def take(db: Database) -> list[Change]:
-            db.change("come_early", far=far, never=_NEVER)
+            whose = {"no_accounts": int(mine is None), "accounts": db.listed(mine or ())}
+            if far is not None:
+                db.change("come_early", **whose, far=far, never=_NEVER)
+                if which not in self._looked:  # at all changes
+                    db.change("hold_briefly", **whose, far=far, until=until)
             if held:
                 db.change("keep_held", until=until, holder=self._holder, numbers=db.listed(held))
-            asked = {
-                "now": now,
-                "far": far,
-                "most": limit,
-                "no_accounts": int(mine is None),
-                "accounts": db.listed(mine or ()),
-            }
+            asked = {"now": now, "most": limit, **whose}
             heads = [
                 number for (number,) in db.rows("newest_heads" if newest else "heads", **asked) if number not in held
             ]
             taken = [
-                number
-                for number in heads
-                if db.rows("hold", number=number, now=now, far=far, until=until, holder=self._holder)
+                number for number in heads if db.rows("hold", number=number, now=now, until=until, holder=self._holder)
             ]
             return changes_of(db, taken)
 
         changes = await self._store.write(take)
+        self._looked.update(() if far is None else [which])
         self._held.update(change.number for change in changes)
         return changes
 

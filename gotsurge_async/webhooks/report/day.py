@@ -3,10 +3,10 @@
 import re
 from collections import deque
 from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import StrEnum
 from itertools import islice
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from attrs import define, field
@@ -23,6 +23,9 @@ NO_VESSEL = "(no vessel)"
 _URL = re.compile(r"https?://[!-~]{1,2000}", re.IGNORECASE)
 MOST_LINKS = 20
 """The most links of one proof."""
+_Age: TypeAlias = tuple[bool, datetime, datetime]
+"""Whether an order has ended, when its status changed, and when it was last read."""
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Outcome(StrEnum):
@@ -228,18 +231,19 @@ def line_of(order: BookOrder, now: datetime) -> Line:
 
 
 async def day_of(orders: AsyncIterable[BookOrder], day: date, zone: tzinfo, now: datetime) -> Day:
-    """The sums of a day. A task that two accounts have read counts once, as it was last read.
+    """The sums of a day. A task that two accounts have read counts once, as it was last shown.
 
     Args:
         orders: the orders that are due on the day: see `bounds`.
     """
     found = Day(day, zone, now)
-    read: dict[tuple[str, str], tuple[Line, datetime]] = {}
+    read: dict[tuple[str, str], tuple[Line, _Age]] = {}
     async for order in orders:
-        key, latest = (environment_of(order.account), order.task_id), (line_of(order, now), order.seen_at)
+        key, line = (environment_of(order.account), order.task_id), line_of(order, now)
+        latest = line, (line.outcome is not Outcome.OPEN, order.changed_at or _NEVER, order.seen_at)
         read[key] = _latest(read[key], latest) if key in read else latest
     lines = [line for line, _ in read.values()]
-    found.oldest_read = min((seen for line, seen in read.values() if line.outcome is Outcome.OPEN), default=None)
+    found.oldest_read = min((seen for _, (has_ended, _, seen) in read.values() if not has_ended), default=None)
     vessels: dict[tuple[int | None, str], VesselDay] = {}
     imos = _imos(lines)
     for line in lines:
@@ -261,12 +265,15 @@ async def day_of(orders: AsyncIterable[BookOrder], day: date, zone: tzinfo, now:
     return found
 
 
-def _latest(one: tuple[Line, datetime], other: tuple[Line, datetime]) -> tuple[Line, datetime]:
-    """The later of two reads of a task, with the run and the price of the account that pushed its order."""
-    (older, _), (line, seen_at) = sorted((one, other), key=lambda each: each[1])
+def _latest(one: tuple[Line, _Age], other: tuple[Line, _Age]) -> tuple[Line, _Age]:
+    """The later of two reads of a task, with the run and the price of the account that pushed its order.
+
+    The time of the last read decides last: it says nothing of an account to which the task is not shown any more.
+    """
+    (older, _), (line, age) = sorted((one, other), key=lambda each: each[1])
     if line.run is None and older.run is not None:
         line = structs.replace(line, run=older.run, name=older.name, account=older.account, planned=older.planned)
-    return line, seen_at
+    return line, age
 
 
 def _imos(lines: Sequence[Line]) -> dict[str, int]:

@@ -52,24 +52,6 @@ async def test_an_older_read_takes_nothing_back(book: Book) -> None:
     assert (order.status, order.task.group_tag) == ("pickup_arriving", "new")
 
 
-@pytest.mark.parametrize("name", ["server_time", "updated_at"])
-@pytest.mark.parametrize("ahead", [timedelta(minutes=6), timedelta(days=400)])
-async def test_a_time_that_is_ahead_of_our_clock_freezes_nothing(
-    book: Book, clock: ManualClock, name: str, ahead: timedelta
-) -> None:
-    """Later reads with the right time count, whatever one answer of a machine with a wrong clock said."""
-    start = clock.now()
-    for steps in range(1, 8):
-        time = clock.now() + (ahead if steps == 2 else timedelta())
-        shown = task("T-1", [{"status": status} for status in WAY[:steps]], WAY[steps - 1], **{name: time})
-        assert told(await book.observe(ACCOUNT, shown)) == [WAY[steps - 1]]
-        ((order,),) = [[each async for each in book.orders()]]
-        assert order.status == WAY[steps - 1]
-        await clock.advance(30)
-    late = task("T-1", None, "accepted", **{name: start})
-    assert await book.observe(ACCOUNT, late) == []
-
-
 async def test_what_was_observed_outlives_the_process(where: str, clock: ManualClock) -> None:
     """Another opening finds orders, their history, and what was not acknowledged."""
     async with Book.open(where, clock=clock) as book:
@@ -198,34 +180,6 @@ async def test_what_failed_comes_again_and_holds_its_task_up(book: Book, clock: 
     await clock.advance(30)
     (again,) = await book.waiting()
     assert (again.status, again.attempts, again.why) == ("broadcasting", 1, "503")
-
-
-async def test_what_a_wrong_clock_put_off_is_handed_on(where: str, clock: ManualClock) -> None:
-    """What failed, what waits behind it, and what a killed process held, while the clock was a month ahead."""
-    wrong = ManualClock(clock.now() + timedelta(days=30))
-    async with Book.open(where, clock=wrong) as ahead:
-        for task_id in ("T-1", "T-2"):
-            await ahead.observe(ACCOUNT, after(2, task_id))
-        failing, _ = await ahead.waiting()
-        await ahead.failed(failing, "503", wrong.now() + timedelta(seconds=30))
-    async with Book.open(where, clock=clock) as book:
-        assert await book.waiting() == []
-        pauses = timedelta(minutes=20)
-        found = []
-        while changes := await book.waiting(pauses=pauses):
-            for change in changes:
-                found.append((change.task_id, change.status))
-                await book.acknowledge(change)
-        assert sorted(found[:2]) == [("T-1", "broadcasting"), ("T-2", "broadcasting")]
-        assert sorted(found[2:]) == [("T-1", "accepted"), ("T-2", "accepted")]
-        await book.observe(ACCOUNT, after(3))
-        (change,) = await book.waiting(pauses=pauses)
-        await book.failed(change, "503", clock.now() + timedelta(minutes=10))
-        await book.observe(ACCOUNT, after(3, "T-2"))
-        (parked,) = await book.waiting(pauses=pauses)
-        await book.park(parked, "HTTP 400")
-        await book.observe(ACCOUNT, after(4, "T-2"))
-        assert await book.waiting(pauses=pauses) == []
 
 
 async def test_two_processes_never_have_one_change_at_once(where: str, clock: ManualClock) -> None:
