@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import attrs
 
-from gotsurge_async.calls.outcome import Outcome, denied_receipts
+from gotsurge_async.api.endpoints import DRAFTS_CREATE
+from gotsurge_async.calls.outcome import Outcome, denied_receipts, denied_rows
 from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import KeysSeen, ResultStream
 from gotsurge_async.codec.compiled import filler
@@ -316,9 +317,15 @@ async def create_chunk(
     if look_up is not None and not is_in_order(identities, receipts):
         receipts = await _looked_up(identities, receipts, look_up)
     by_place = look_up is None
-    return results_of_receipts(
+    results = results_of_receipts(
         orders, identities, receipts, endpoint.name, status, denied=denied, shared_by_place=by_place
     )
+    if denied and look_up is not None and endpoint.name == DRAFTS_CREATE.name:
+        # A draft that was made nevertheless does no harm: it is never broadcast.
+        for row, why in denied_rows(receipts, orders_named(identities, receipts)).items():
+            refusal = Rejected(f"the answer says no: {why}", "E404", operation=endpoint.name, status=status)
+            results[row] = Refused(order=orders[row], error=refusal)
+    return results
 
 
 async def _looked_up(

@@ -427,3 +427,18 @@ def denied_receipts(answer: Response, receipts: Iterable[Receipt]) -> dict[str, 
     if answer.status != _SEVERAL and not any(hint in answer.body for hint in _HINTS):
         return {}
     return denials([(receipt.id, decode_plain(receipt.raw)) for receipt in receipts])
+
+
+def denied_rows(receipts: Sequence[Receipt], named: Sequence[Sequence[int]]) -> dict[int, str]:
+    """The reasons for which a create's answer denies orders, by their indices; only of those that one item names.
+
+    ``named`` has the indices of the orders that each item may name.
+    """
+    items: dict[int, list[Receipt]] = {}
+    shared: set[int] = set()
+    for receipt, rows in zip(receipts, named, strict=True):
+        for row in rows:
+            items.setdefault(row, []).append(receipt)
+            shared.update([row] if len(rows) > 1 else [])
+    denied = {row: denial(decode_plain(same[0].raw)) for row, same in items.items() if len(same) == 1}
+    return {row: why for row, why in denied.items() if why and row not in shared}

@@ -40,44 +40,40 @@ from gotsurge_async.errors import (
     Rejected,
     SignInNeeded,
 )
-from gotsurge_async.ledger import (
-    IllegalTransition,
-    LedgerError,
-    OrderOutcome,
-    OrderRow,
-    OrderState,
-    PendingOrder,
-    Remark,
-    Run,
-)
+from gotsurge_async.ledger import IllegalTransition, LedgerError, OrderOutcome, OrderRow, OrderState, PendingOrder, Run
 from gotsurge_async.ledger.errors import ELSEWHERE
 from gotsurge_async.models.platform import UpdatedTask
 from gotsurge_async.models.tasks import ENDED_EARLY, Receipt, TaskStatus
 from gotsurge_async.push.chunks import Body, ChunkSender, Claim, Results, is_nameless
+from gotsurge_async.push.doubts import REFUSALS, is_only_read, is_over, is_own, left_with, remarks_of, stay_in_doubt
 
 _EACH_ALONE = 2
 """The division of a chunk in which each order has its own call, whose answer needs no names."""
-_REFUSALS = (BadRequest, Conflict, NotFound)
-"""Refusals of a broadcast that one of its drafts may have caused."""
 
 
 @attrs.define(eq=False)
-class _Draft:
+class Draft:
     """An order, its recorded draft, and what is known of its broadcast.
 
     Attributes:
         first_status: the status in which it was recorded.
-        may_have_acted: a broadcast of it was answered or broken off, or refused for a reason that need not be this
-            draft; it may act even after it was read as a draft.
+        may_have_acted: a broadcast of it was answered or broken off, or refused as if it were no draft; it may act even
+            after it was read as a draft.
+        acted_now: that is so of a broadcast that this process made.
+        with_others: the error with which a broadcast of it and of others was refused: unless its own refusal is the
+            same, that one may have acted on it.
         is_over: no earlier broadcast of it can act any more: if a read shows a draft before the next one, none did.
         refused: a broadcast of it was refused, and it was not read since.
         updated: the answer to a broadcast named it as updated, and not as a draft; and none said no.
         denied: the answer to a broadcast said no to it.
+        alone: its last broadcast had no other draft.
+        answered: its last broadcast was answered.
         status: the status in an answer since the last broadcast, "" if it has none; None without an answer.
         gone: the answer that there is no such task.
         not_its_own: a read of it named another order.
         elsewhere: the description of another task that an answer to a broadcast named for its order; else "".
         trouble: the reason why it had no result after the last broadcast.
+        failed: the error of its last broadcast or read, if that is none of its own.
         result: its outcome, which the ledger has, too.
     """
 
@@ -85,21 +81,26 @@ class _Draft:
     task_id: str
     first_status: str | None = None
     may_have_acted: bool = False
+    acted_now: bool = False
+    with_others: CallError | None = None
     is_over: bool = False
     refused: bool = False
     updated: bool = False
     denied: bool = False
+    alone: bool = False
+    answered: bool = False
     status: TaskStatus | None = None
     gone: NotFound | None = None
     not_its_own: OutcomeUnknown | None = None
     elsewhere: str = ""
     trouble: CallError | None = None
+    failed: CallError | SignInNeeded | None = None
     result: OrderResult[PendingOrder] | None = None
 
     @property
     def may_be_out(self) -> bool:
         """Whether drivers may know of the draft."""
-        return self.may_have_acted or self.refused
+        return self.may_have_acted or self.refused or self.with_others is not None
 
     @property
     def is_called_faulty(self) -> bool:
@@ -167,8 +168,10 @@ class _Draft:
             self.trouble = OutcomeUnknown(why, "E608", operation=PLATFORM_TASKS_GET.name)
             return None
         self.refused = False
-        # The only broadcast that ever left was of this draft alone, and refused: it has not acted, and never will.
-        if alone and isinstance(self.trouble, _REFUSALS) and not self.may_have_acted:
+        if self.answered and self.trouble is None:
+            why = "the task is still a draft after its broadcast"
+            self.trouble = OutcomeUnknown(why, "E608", operation=DRAFTS_BROADCAST.name)
+        if alone and self.trouble is not None and not self.may_have_acted and is_own(self.trouble, self.with_others):
             self.result = Refused(order=order, error=self.trouble)
             why = f"the draft of the order stays unused: {self.trouble}"
             return OrderOutcome(order.id, OrderState.REFUSED, status=TaskStatus.DRAFT, error=why)
@@ -226,7 +229,7 @@ class TwoPhaseSender(ChunkSender):
                 await uninterrupted(self._release([*drafted]))
             raise
         results += [Unprocessed(order=result.order, error=result.error) for result in again]
-        drafts = [_Draft(result.order, result.receipt.id, result.receipt.current_status) for result in drafted]
+        drafts = [Draft(result.order, result.receipt.id, result.receipt.current_status) for result in drafted]
         return [*results, *await self._bring_to_end(broadcast, drafts)]
 
     async def _release(self, results: Results) -> None:
@@ -238,31 +241,39 @@ class TwoPhaseSender(ChunkSender):
 
     async def finish(self, rows: Sequence[OrderRow]) -> Results:
         """Finish at most a chunk of orders whose drafts are recorded, and may have been broadcast."""
+        now = self.session.clock.now()
         drafts = [
-            _Draft(
+            Draft(
                 PendingOrder(row.id, row.line, row.key, row.payload),
                 row.task_id,
                 row.status,
                 may_have_acted=row.state is not OrderState.DRAFTED,
-                is_over=self._is_over(row),
+                is_over=is_over(row, now),
                 elsewhere=(row.error or "") if (row.error or "").startswith(ELSEWHERE) else "",
             )
             for row in rows
             if row.task_id
         ]
+        refused = {row.id: row.error or "" for row in rows if is_only_read(row, now)}
         broadcast = [draft for draft in drafts if draft.may_have_acted]
         drafted = [draft for draft in drafts if not draft.may_have_acted]
         claim = self.new_claim()
         claimed = (
             await uninterrupted(self.run.claim_to_read([draft.order.id for draft in broadcast])) if broadcast else []
         )
-        results = await self._bring_to_end(claim, [draft for draft in broadcast if draft.order.id in claimed])
+        broadcast = [draft for draft in broadcast if draft.order.id in claimed]
+        results = await self._look_only([draft for draft in broadcast if draft.order.id in refused], refused)
+        results += await self._bring_to_end(claim, [draft for draft in broadcast if draft.order.id not in refused])
         return [*results, *await self._broadcast(drafted)]
 
-    def _is_over(self, row: OrderRow) -> bool:
-        """Whether the broadcasts of an order have ended, as its error says, and can act no more."""
-        is_left = row.state is OrderState.BROADCASTING and bool(row.error) and row.open_until is not None
-        return is_left and not row.is_open(self.session.clock.now())
+    async def _look_only(self, drafts: Sequence[Draft], errors: Mapping[int, str]) -> Results:
+        """Read drafts that are not broadcast now; those that no read settles stay in doubt as they are."""
+        failed = [error for error in await asyncio.gather(*map(self._look, drafts)) if error is not None]
+        await self._conclude(drafts, alone=False)
+        lasting = [error for error in failed if stops_all(error) or not isinstance(error, Rejected)]
+        if lasting:
+            self.stop(next(filter(stops_all, lasting), lasting[0]))
+        return stay_in_doubt(drafts, errors)
 
     async def _call(
         self, claim: Claim, orders: Sequence[PendingOrder], body: Body
@@ -291,7 +302,7 @@ class TwoPhaseSender(ChunkSender):
 
     # --- broadcasts -------------------------------------------------------------------------------------------------
 
-    async def _broadcast(self, drafts: Sequence[_Draft]) -> Results:
+    async def _broadcast(self, drafts: Sequence[Draft]) -> Results:
         """Broadcast drafts that were certainly never broadcast."""
         if not drafts:
             return []
@@ -299,7 +310,7 @@ class TwoPhaseSender(ChunkSender):
         claimed = await claim.take(self.run.claim_broadcast, [draft.order.id for draft in drafts])
         return await self._bring_to_end(claim, [draft for draft in drafts if draft.order.id in claimed])
 
-    async def _bring_to_end(self, claim: Claim, drafts: Sequence[_Draft]) -> Results:
+    async def _bring_to_end(self, claim: Claim, drafts: Sequence[Draft]) -> Results:
         """Give each claimed draft its result, and record it."""
         if not drafts:
             return []
@@ -318,18 +329,20 @@ class TwoPhaseSender(ChunkSender):
             await uninterrupted(self._give_up([draft for draft in drafts if draft.result is None], error))
         return [draft.result for draft in drafts if draft.result is not None]
 
-    async def _broadcast_and_read(self, claim: Claim, drafts: Sequence[_Draft]) -> GotSurgeError | None:
+    async def _broadcast_and_read(self, claim: Claim, drafts: Sequence[Draft]) -> GotSurgeError | None:
         """Broadcast drafts, and read those that may be none any more; returns the error that left some unsettled."""
         left = drafts
-        still = OutcomeUnknown("the task is still a draft after its broadcast", "E608", operation=DRAFTS_BROADCAST.name)
         # Where an earlier broadcast may have acted they are read first, before the first try.
         first = 0 if any(draft.may_have_acted for draft in drafts) else 1
         for tries in range(first, self.session.policy.attempts + 1):
             if tries > 1:
                 await self._pause(tries - 1)
             # One bad draft may be why the whole chunk was refused, now or before.
-            is_divided = any(draft.is_over or isinstance(draft.trouble, _REFUSALS) for draft in left)
+            is_divided = any(draft.is_over or isinstance(draft.trouble, REFUSALS) for draft in left)
             one_by_one = len(left) == 1 or is_divided
+            if tries and not first:  # if this process ends before the answer, nobody knows when they left
+                first = 1
+                await uninterrupted(self.run.renew_claim([draft.order.id for draft in left]))
             errors: list[CallError | SignInNeeded | None] = []
             for part in ([[draft] for draft in left] if one_by_one else [left]) if tries else []:
                 error = await self._broadcast_call(claim, part)
@@ -349,7 +362,7 @@ class TwoPhaseSender(ChunkSender):
             left = [draft for draft in left if draft.result is None]
             if one_by_one and (faulty := [draft for draft in left if draft.is_called_faulty]):
                 # Every further call would be refused, too.
-                await uninterrupted(self._give_up(faulty, faulty[0].trouble or still))
+                await uninterrupted(self._give_up(faulty, None))
                 left = [draft for draft in left if draft.result is None]
             if not left:
                 return None
@@ -362,14 +375,15 @@ class TwoPhaseSender(ChunkSender):
             put_off = self.stopping.is_set() and not any(draft.may_be_out for draft in left)
             if lasting or (failed and (put_off or tries == self.session.policy.attempts)):
                 return next(filter(stops_all, lasting), [*lasting, *failed][0])
-        return next((draft.trouble for draft in left if draft.trouble is not None), still)
+        await uninterrupted(self._give_up(left, None))
+        return None
 
-    async def _conclude(self, drafts: Sequence[_Draft], *, alone: bool) -> None:
+    async def _conclude(self, drafts: Sequence[Draft], *, alone: bool) -> None:
         """Record the outcomes that answers show."""
         if outcomes := [outcome for draft in drafts if (outcome := draft.conclude(alone=alone)) is not None]:
             await uninterrupted(self._keep(outcomes))
 
-    async def _broadcast_call(self, claim: Claim, drafts: Sequence[_Draft]) -> CallError | SignInNeeded | None:
+    async def _broadcast_call(self, claim: Claim, drafts: Sequence[Draft]) -> CallError | SignInNeeded | None:
         """Broadcast once, by the recorded ids; returns the error, unless one of the drafts may have caused it.
 
         The drafts note whether they may have been processed, also when this is cancelled.
@@ -377,7 +391,8 @@ class TwoPhaseSender(ChunkSender):
         claim.begin_call([draft.order.id for draft in drafts])
         by_task = {draft.task_id: draft for draft in drafts}
         for draft in drafts:
-            draft.status = draft.trouble = None
+            draft.status = draft.trouble = draft.failed = None
+            draft.alone, draft.answered = len(drafts) == 1, False
         proves_nothing = False
         try:
             answer = await self._sending.call(
@@ -386,19 +401,26 @@ class TwoPhaseSender(ChunkSender):
                 before_send=claim.leave,
                 after_send=claim.land,
             )
-        except _REFUSALS as error:
+        except REFUSALS as error:
             # The others of the chunk may be broadcast nevertheless; and one that is refused as no draft may be none.
-            proves_nothing = error.status not in MOVED and (len(drafts) > 1 or not isinstance(error, BadRequest))
+            proves_nothing = len(drafts) == 1 and not isinstance(error, BadRequest)
             for draft in drafts:
                 draft.trouble = error
+                if len(drafts) > 1 and error.status not in MOVED:
+                    draft.with_others = error
             return None
         except (CallError, SignInNeeded) as error:
+            for draft in drafts:
+                draft.failed = error
             return error
         finally:
-            may_have_acted = claim.may_have_acted or proves_nothing
             for draft in drafts:
-                draft.may_have_acted |= may_have_acted
+                acted = claim.may_have_acted or (proves_nothing and not draft.is_over)
+                draft.acted_now |= acted
+                draft.may_have_acted |= acted
                 draft.refused |= claim.refused
+        for draft in drafts:
+            draft.answered = True
         for task in answer.updated_tasks:
             if (own := by_task.get(task.id)) is not None:
                 own.note(task)
@@ -407,13 +429,14 @@ class TwoPhaseSender(ChunkSender):
                 draft.note_other(task)
         return None
 
-    async def _look(self, draft: _Draft) -> CallError | SignInNeeded | None:
+    async def _look(self, draft: Draft) -> CallError | SignInNeeded | None:
         """Read the task of a draft that the answer to its broadcast did not show past draft; returns an error."""
         try:
             task = await self.read(draft.task_id)
         except NotFound as gone:
             draft.gone = gone
         except (CallError, SignInNeeded) as error:
+            draft.failed = error
             return error
         else:
             if other := draft.other_name((task.tracking_id, None)):  # people may have changed its invoice number
@@ -423,34 +446,21 @@ class TwoPhaseSender(ChunkSender):
                 draft.status = task.current_status or TaskStatus("")
         return None
 
-    async def _give_up(self, drafts: Sequence[_Draft], error: GotSurgeError) -> None:
-        """Leave drafts to a later resume: as drafts if certainly nothing was sent, else to be read by their ids."""
-        # A refusal, or an unknown status, of an order says nothing of the other orders.
-        of_one = any(draft.trouble is error for draft in drafts)
-        if any(
-            (not draft.status or draft.status.is_draft) and not (of_one and isinstance(draft.trouble, _REFUSALS))
-            for draft in drafts
-        ):
-            self.stop(error)
-        doubts: dict[int, OutcomeUnknown] = {}
-        for draft in drafts:
-            if draft.may_be_out:
-                why = f"the order may have been broadcast: {(of_one and draft.trouble) or error}"
-                doubts[draft.order.id] = OutcomeUnknown(why, "E608", operation=DRAFTS_BROADCAST.name)
+    async def _give_up(self, drafts: Sequence[Draft], error: GotSurgeError | None) -> None:
+        """Leave drafts to a later resume: as drafts if certainly nothing was sent, else to be read by their ids.
+
+        Each has the reason that it had itself, as a refusal; else the ``error`` that ended the broadcasts.
+        """
+        results, stopped_by = left_with(drafts, error)
+        if stopped_by is not None:
+            self.stop(stopped_by)
         if unsent := [draft.order.id for draft in drafts if not draft.may_be_out]:
             await self.run.release_claim(unsent)
-        if doubts:
-            await self.run.renew_claim([*doubts])  # how long the broadcast may act counts from the end of its call
-        await self.run.remark(
-            [Remark(order_id, OrderState.BROADCASTING, error=str(doubt)) for order_id, doubt in doubts.items()]
-        )
-        for draft in drafts:
-            doubt = doubts.get(draft.order.id)
-            draft.result = (
-                Unprocessed(order=draft.order, error=error)
-                if doubt is None
-                else InDoubt(order=draft.order, error=doubt)
-            )
+        if acted := [draft.order.id for draft in drafts if draft.acted_now or draft.with_others is not None]:
+            await self.run.renew_claim(acted)  # how long the broadcast may act counts from the end of its call
+        await self.run.remark(remarks_of(results))
+        for draft, result in zip(drafts, results, strict=True):
+            draft.result = result
 
     async def _pause(self, tries: int) -> None:
         """Wait before the next try."""

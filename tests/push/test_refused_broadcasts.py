@@ -1,6 +1,5 @@
 """What a broadcast proves that was refused, alone or with others, or answered oddly, even when reads are old."""
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +76,13 @@ async def test_the_refusal_of_a_broadcast_of_several_drafts_may_have_acted_on_on
     platform = Lagging("id-T-1")
     async with loaded(tmp_path, platform, 3, attempts=3) as (push, run):
         assert (await send(push, run)).stopped_by is None
-        assert await run.counts() == counted(broadcasting=3)
+        assert await run.counts() == counted(broadcasting=2, refused=1)
         errors = await errors_of(run)
         assert "not a draft" in errors["T-0"]
         assert "the pickup is over" in errors["T-1"]
         platform.lags = False
         await send(push, run)
-        assert await run.counts() == counted(created=2, broadcasting=1)
+        assert await run.counts() == counted(created=2, refused=1)
     assert sorted(platform.live) == ["id-T-0", "id-T-2"]
 
 
@@ -96,26 +95,145 @@ async def test_a_draft_that_is_refused_as_no_draft_is_in_doubt(tmp_path: Path) -
         assert await run.counts() == counted(broadcasting=1)
 
 
-async def test_a_refused_draft_is_settled_when_no_broadcast_can_act_any_more(tmp_path: Path) -> None:
-    """Of two drafts that were refused together, and stay drafts until then, each is refused by the next, single call.
-
-    Until then, a further push leaves them in doubt.
-    """
-    platform, clock = Platform(), ManualClock()
-    platform.broadcast = lambda _: answer({"message": "the pickup is over"}, 422)
+@pytest.mark.parametrize(("chunk", "alone"), [(422, 422), (422, 409), (400, 422), (404, 422), (409, 409)])
+async def test_the_same_refusal_of_several_drafts_and_of_one_is_the_refusal_of_that_one(
+    tmp_path: Path, chunk: int, alone: int
+) -> None:
+    """Only if both call the draft faulty, with the same status and reason: else the order is in doubt."""
+    platform = Platform()
+    refused = {"message": "the pickup is over"}
+    platform.broadcast = lambda task_ids: answer(refused, chunk if len(task_ids) > 1 else alone)
     platform.read = lambda task_id: answer({"id": task_id, **DRAFT})
+    async with loaded(tmp_path, platform, 2, attempts=2) as (push, run):
+        assert (await send(push, run)).stopped_by is None
+        assert await run.counts() == (counted(refused=2) if chunk == alone == 422 else counted(broadcasting=2))
+
+
+@pytest.mark.parametrize("reasons", [("the pickup is over", "not a draft"), ("", "")])
+async def test_refusals_with_other_reasons_or_none_leave_an_order_in_doubt(
+    tmp_path: Path, reasons: tuple[str, str]
+) -> None:
+    """The first call may have acted on the draft, which the second one could not."""
+    platform = Platform()
+    platform.broadcast = lambda task_ids: answer({"message": reasons[len(task_ids) == 1]}, 422)
+    platform.read = lambda task_id: answer({"id": task_id, **DRAFT})
+    async with loaded(tmp_path, platform, 2, attempts=2) as (push, run):
+        assert (await send(push, run)).stopped_by is None
+        assert await run.counts() == counted(broadcasting=2)
+
+
+@pytest.mark.parametrize("refusal", [400, 404, 409, 422])
+async def test_a_refused_draft_is_settled_when_no_broadcast_can_act_any_more(tmp_path: Path, refusal: int) -> None:
+    """Until then it is only read, however often, and that renews no time; then one single call that is refused does."""
+    platform, clock = Lagging("id-T-1", 409), ManualClock()
     async with loaded(tmp_path, platform, 2, attempts=2, clock=clock) as (push, run):
-        for wait in (0, 400):
-            await clock.advance(wait)
+        await send(push, run)
+        platform.lags = False
+        platform.broadcasts.clear()
+        until = {row.open_until async for row in run.rows((OrderState.BROADCASTING,))}
+        for _ in range(8):
+            assert (await send(push, run)).stopped_by is None
+            assert await run.counts() == counted(created=1, broadcasting=1)
+            assert {row.open_until async for row in run.rows((OrderState.BROADCASTING,))} == until
+            await clock.advance(5)
+        assert platform.broadcasts == []
+        await clock.advance(600)
+        platform.refusal = refusal
+        assert (await send(push, run)).stopped_by is None
+        assert await run.counts() == counted(created=1, refused=1)
+    assert platform.broadcasts == [["id-T-1"]]
+
+
+async def test_a_chunk_that_is_never_divided_is_settled_in_the_end(tmp_path: Path) -> None:
+    """Where each call is tried but once, its drafts are read until no broadcast can act, and then broadcast singly."""
+    platform, clock = Lagging("id-T-1"), ManualClock()
+    platform.broadcast = lambda task_ids: answer({}, 422) if len(task_ids) > 1 else platform.act(task_ids)
+    platform.lags = False
+    async with loaded(tmp_path, platform, 2, attempts=1, clock=clock) as (push, run):
+        for _ in range(3):
             assert (await send(push, run)).stopped_by is None
             assert await run.counts() == counted(broadcasting=2)
-        rows = [row async for row in run.rows((OrderState.BROADCASTING,))]
-        assert all(row.open_until and row.open_until - clock.now() > timedelta(seconds=500) for row in rows)
+        await clock.advance(600)
+        await send(push, run)
+        assert await run.counts() == counted(created=1, refused=1)
+    assert platform.broadcasts == [["id-T-0", "id-T-1"], ["id-T-0"], ["id-T-1"]]
+
+
+async def test_a_doubt_of_which_no_read_succeeds_stops_the_push(tmp_path: Path) -> None:
+    """The order stays in doubt as it is, with its reason."""
+    platform = Lagging("id-T-0", 409)
+    async with loaded(tmp_path, platform, 1, attempts=1) as (push, run):
+        await send(push, run)
+        errors = await errors_of(run)
+        for failure in (answer({}, 503), answer({}, 403)):
+            platform.read = dict.fromkeys(["id-T-0"], failure).__getitem__
+            assert (await send(push, run)).stopped_by is not None
+            assert await run.counts() == counted(broadcasting=1)
+            assert await errors_of(run) == errors
+
+
+async def test_a_broadcast_of_a_process_that_ended_may_act_for_the_whole_time(tmp_path: Path) -> None:
+    """It counts from when another one takes the order over, though an earlier broadcast had been refused."""
+    platform, clock = Lagging("id-T-0", 409), ManualClock()
+    async with loaded(tmp_path, platform, 1, attempts=1, clock=clock) as (push, run):
+        await send(push, run)
+        ids = [row.id async for row in run.rows()]
         await clock.advance(610)
-        platform.broadcasts.clear()
-        assert (await send(push, run)).stopped_by is None
-        assert await run.counts() == counted(refused=2)
-    assert platform.broadcasts == [["id-T-0"], ["id-T-1"]]
+        assert await run.claim_to_read(ids) == ids
+        await run.renew_claim(ids)  # right before the broadcast
+        await clock.advance(610)
+        for _ in range(2):
+            await send(push, run)
+            assert await run.counts() == counted(broadcasting=1)
+        await clock.advance(610)
+        await send(push, run)
+        assert await run.counts() == counted(refused=1)
+
+
+async def test_a_draft_that_may_be_broadcast_anew_keeps_no_error(tmp_path: Path) -> None:
+    """Its next broadcast is a first one: what a process left of it, when it ended, says nothing of its end."""
+    platform, clock = Lagging("id-T-0", 409), ManualClock()
+    async with loaded(tmp_path, platform, 1, attempts=1, clock=clock) as (push, run):
+        await send(push, run)
+        await clock.advance(610)
+        platform.broadcast = lambda _: answer({}, 429)
+        await send(push, run)
+        assert await run.counts() == counted(drafted=1)
+        await run.claim_broadcast([row.id async for row in run.rows()])
+        assert await errors_of(run) == {"T-0": ""}
+
+
+async def test_the_same_orders_pushed_again_continue_a_doubt(tmp_path: Path) -> None:
+    """It ends when it would have ended in the first run, and is only read before."""
+    platform, clock = Lagging("id-T-0", 409), ManualClock()
+    async with pushing(tmp_path, platform, mode=Mode.TWO_PHASE, attempts=1, clock=clock) as (push, _):
+        for wait, state in ((0, "broadcasting"), (300, "broadcasting"), (310, "refused")):
+            await clock.advance(wait)
+            run, _ = await push.load_orders(orders(1))
+            async with run:
+                await send(push, run)
+                assert await run.counts() == counted(**{state: 1})
+    assert platform.broadcasts == [["id-T-0"]] * 2
+
+
+async def test_each_order_in_doubt_has_its_own_reason(tmp_path: Path) -> None:
+    """One is refused, one stays a draft, and one has no answer."""
+    platform = Platform()
+
+    def act(task_ids: list[str]) -> Response:
+        if "id-T-0" in task_ids:
+            return answer({"message": "T-0 is bad"}, 409)
+        return answer({}, 503) if "id-T-2" in task_ids else answer({"updated_tasks": []})
+
+    platform.broadcast = act
+    platform.read = lambda task_id: answer({"id": task_id, **DRAFT})
+    async with loaded(tmp_path, platform, 3, attempts=3) as (push, run):
+        assert (await send(push, run)).stopped_by is not None
+        assert await run.counts() == counted(broadcasting=3)
+        errors = await errors_of(run)
+        assert ["T-0 is bad" in error for error in errors.values()] == [True, False, False]
+        assert "still a draft" in errors["T-1"]
+        assert "503" in errors["T-2"]
 
 
 async def test_what_may_have_been_broadcast_by_a_process_that_ended_is_never_refused(tmp_path: Path) -> None:

@@ -403,7 +403,8 @@ def decide(
             mine.move(place, goes_on, source=OrderState.LOADING)
             mine.record(place, theirs.tasks[at][0], theirs.status(at))
             why = theirs.error(at) or ""
-            mine.note(place, lost_drafts=lost, error=why if why.startswith(ELSEWHERE) else None)
+            goes_on_with = why if state is OrderState.BROADCASTING or why.startswith(ELSEWHERE) else None
+            mine.note(place, lost_drafts=lost, error=goes_on_with)
             mine.claimed_at = theirs.claimed_at
             mine.open_until = max(mine.open_until or 0, theirs.open_until or 0) or None
         elif state in WAITING or (decided.not_sent_before and state is OrderState.IN_DOUBT and each.was_held_back):

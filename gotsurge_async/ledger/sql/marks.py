@@ -97,8 +97,12 @@ def claim(db: Database, wishes: Sequence[Claim]) -> list[list[int]]:
             if free:
                 for place in free:
                     chunk.states[place] = target
+                    if wish.source is OrderState.DRAFTED:
+                        chunk.note(place, error=None)
                 begin_claim(db, wish.run, chunk, wish.now)
-                keep_open(wish.run, chunk, wish.now)
+                # Of an order with an error the calls have ended, and it is only read: the time of those counts on.
+                if wish.source is not OrderState.BROADCASTING or not all(map(chunk.error, free)):
+                    keep_open(wish.run, chunk, wish.now)
                 db.committed.append(partial(wish.run.seen.__setitem__, number, chunk))
                 taken[number] = chunk
                 claimed.update([number * PLACES + place for place in free])
@@ -181,8 +185,11 @@ def release(db: Database, run: Held, ids: Sequence[int], now: int) -> None:
 
 
 def renew(db: Database, run: Held, ids: Sequence[int], now: int) -> None:
-    """Make claims young again, if the holder still has them."""
-    for chunk, _ in _claimed(db, run, ids, "be claimed on"):
+    """Make claims young again, if the holder still has them; the error of an earlier broadcast counts no more."""
+    for chunk, places in _claimed(db, run, ids, "be claimed on"):
+        for place in places:
+            if chunk.state(place) is OrderState.BROADCASTING:
+                chunk.note(place, error=None)
         chunk.claimed_at = now
         keep_open(run, chunk, now)
         chunk.save(db, now)
