@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from gotsurge_async import codec
-from gotsurge_async.after import reconcile
+from gotsurge_async.after import lost_runs
 from gotsurge_async.after.lookup import Names, names_of
 from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.models.answers import Task
@@ -27,7 +27,7 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_wait(*_: object) -> float:
         return 0.0
 
-    monkeypatch.setattr("gotsurge_async.after.reconcile._left_to_wait", no_wait)
+    monkeypatch.setattr("gotsurge_async.after.lost_runs._left_to_wait", no_wait)
 
 
 def put_back(shell: Shell, *, gone: bool = False) -> None:
@@ -477,4 +477,4 @@ def test_a_ledger_that_is_gone_and_that_no_register_knows(platform_shell: Shell,
 def test_what_the_list_shows_of_an_order(statuses: list[str], state: OrderState) -> None:
     """Two live tasks of one order are for a person to look at, and so is a cancelled one."""
     tasks = [Task(id=f"t{at}", current_status=TaskStatus(status)) for at, status in enumerate(statuses)]
-    assert reconcile._first_outcome(1, tasks).state is state
+    assert lost_runs._first_outcome(1, tasks).state is state
