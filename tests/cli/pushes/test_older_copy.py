@@ -147,19 +147,19 @@ def test_every_form_of_result_files_is_read(shell: Shell, kind: str) -> None:
     assert live(shell) == ["A", "B", "Ä"]
 
 
-def test_another_key_column_and_a_map_are_read(shell: Shell) -> None:
-    """The summary says which column has the keys, whatever it is called."""
+@pytest.mark.parametrize("case", ["", '\n[clean]\n"tracking_id" = ["upper"]'])
+def test_another_key_column_and_a_map_are_read(shell: Shell, case: str) -> None:
+    """The summary says which column has the keys, whatever it is called, and whether the map has changed their case."""
     shell.push("A")
     back_up(shell)
     table = shell.folder / "theirs.csv"
-    table.write_text("\n".join([HEADER.replace("tracking_id", "No."), ROW.format(key="B")]) + "\n")
-    (shell.folder / "map.toml").write_text('[columns]\n"No." = "tracking_id"\n')
-    words = ["--map", shell.folder / "map.toml"]
-    code, _, said = pushed(shell, table, *words)
-    assert code == 0, said
+    table.write_text("\n".join([HEADER.replace("tracking_id", "No."), ROW.format(key="b" if case else "B")]) + "\n")
+    column_map = shell.folder / "map.toml"
+    column_map.write_text(f'[columns]\n"No." = "tracking_id"\n{case}\n')
+    assert pushed(shell, table, "--map", column_map)[0] == 0
     put_back(shell)
     accept(shell)
-    code, summary, _ = pushed(shell, table, *words)
+    code, summary, _ = pushed(shell, table, "--map", column_map)
     assert (code, summary["already_pushed"]) == (0, 1)
     assert live(shell) == ["A", "B"]
 
