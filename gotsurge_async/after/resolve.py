@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
-from gotsurge_async.after.lookup import names_of, not_its_own, read_tasks
+from gotsurge_async.after.lookup import candidates, names_of, not_its_own, read_tasks
 from gotsurge_async.after.reading import STATUS, TASK_ID, read_result_file
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import Coded, NotFound, code_of
@@ -291,13 +291,14 @@ async def _of_others(ledger: Ledger, info: RunInfo, read: Sequence[tuple[OrderRo
     strange = [(row, task) for row, task in read if row.task_id == task.id and not_its_own(names_of(row), task)]
     if not strange:
         return set()
-    orders = await ledger.read(recorded_tasks, info.environment, [task.id for _, task in strange])
-    owners = await ledger.known(info.environment, [task.tracking_id or "" for _, task in strange])
-    named = {key: names_of(owner.row, ledger.path).tracking_id for key, owner in owners.items()}
+    tasks = [task for _, task in strange]
+    orders = await ledger.read(recorded_tasks, info.environment, [task.id for task in tasks])
+    owners = await ledger.known(info.environment, [task.tracking_id or "" for task in tasks])
+    rows = [owner.row for owner in owners.values() if owner.run.archived_in is None]
+    named = {key for key, owner in owners.items() if owner.run.archived_in is not None}
+    named |= {names_of(row).tracking_id or "" for row in [*rows, *await candidates(ledger, info.environment, tasks)]}
     return {
-        task.id
-        for row, task in strange
-        if named.get(task.tracking_id or "") == task.tracking_id or {*orders.get(task.id, ())} - {row.id}
+        task.id for row, task in strange if task.tracking_id in named or {*orders.get(task.id, ())}.difference([row.id])
     }
 
 

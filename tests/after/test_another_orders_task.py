@@ -140,10 +140,10 @@ async def change_invoice_numbers(here: Place) -> str:
     return task.id
 
 
-async def pushed(here: Place, tracking_id: str | None) -> str:
+async def pushed(here: Place, tracking_id: str | None, key: str = "K-0") -> str:
     """Push an order in two-phase mode; returns the run."""
     push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
-    async with (await push.load_orders([order(tracking_id, invoice_number="I-0")], key=lambda _: "K-0"))[0] as run:
+    async with (await push.load_orders([order(tracking_id, invoice_number="I-0")], key=lambda _: key))[0] as run:
         await push.send(run)
     return run.id
 
@@ -197,14 +197,19 @@ async def test_an_order_whose_task_has_another_invoice_number_is_created(
             await resolve(here.ledger, run_id, [Resolution(key="K-0")], by="Mei", connect=connect)
 
 
-@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("known", ["", "key", "name"])
 async def test_a_task_with_another_tracking_id_is_the_orders_unless_the_ledger_knows_that(
-    tmp_path: Path, known: bool
+    tmp_path: Path, known: str
 ) -> None:
     """A person may have changed it: "not created" is refused, and "created" taken; else the other way about."""
     async with lost_broadcast(tmp_path) as (here, run_id):
-        if known:
+        if known == "key":
             await here.push([order("T-9")])
+        elif known:  # another key, and in doubt
+            here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="after", kind="reset"))
+            here.simulator.order_fault(Fault(operation="platform.tasks.get", kind="status", status=503))
+            await pushed(here, "T-9", key="K-9")
+            here.simulator.clear_faults()
         task_id = (await here.tasks(run_id))["K-0"]
 
         async def connect() -> GotSurge:
