@@ -3,11 +3,11 @@
 import asyncio
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct, field, structs
@@ -28,6 +28,8 @@ from gotsurge_async.tables.formats.lines import BadFile, Digested, Text
 TASK_ID, STATUS, _ERROR = FEEDBACK
 _DELIMITERS = (",", ";", "\t", "|")
 _WORKBOOK = b"PK\x03\x04"
+CASES: Mapping[str, Callable[[str], str]] = {"": str, "upper": str.upper, "lower": str.lower}
+"""How the text of a column becomes the key: a map may have changed its case."""
 _NEWEST = 50
 """The number of the newest summaries, by name, that are read for the ledger's counter."""
 
@@ -125,15 +127,15 @@ async def read_result_file(ledger: Ledger, run_id: str, path: Path) -> list[Fill
         if not keys.see([row]):
             break
     try:
-        return await asyncio.to_thread(_filled_rows, path, info, keys.first)
+        return await asyncio.to_thread(_filled_rows, path, info, keys)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}", "E201") from None
     except BadFile as error:
         raise ConfigError(f"{path}: {error}", code_of(error)) from None
 
 
-def _filled_rows(path: Path, info: RunInfo, key_column: str | None) -> list[FilledRow]:
-    form = form_of(info)
+def _filled_rows(path: Path, info: RunInfo, keys: "KeyColumns") -> list[FilledRow]:
+    form, key_column, key_of = form_of(info), keys.first, CASES[keys.case]
     columns, rows = _read_rows(path, form.encoding, None if info.columns is None else form.delimiter)
     if columns is not None:
         names = {name.strip() for name in columns}
@@ -144,7 +146,7 @@ def _filled_rows(path: Path, info: RunInfo, key_column: str | None) -> list[Fill
             raise ConfigError(f"{path}: the column that identifies the orders of run {info.id} is missing", "E611")
     if key_column is None:
         raise ConfigError(f"{path}: no column identifies the orders of this run", "E611")
-    return [FilledRow(row.line, row.text(key_column), row.text(TASK_ID), row.text(STATUS)) for row in rows]
+    return [FilledRow(row.line, key_of(row.text(key_column)), row.text(TASK_ID), row.text(STATUS)) for row in rows]
 
 
 # --- summaries -------------------------------------------------------------------------------------------------------
@@ -166,6 +168,7 @@ class _Origin(msgspec.Struct):
     encoding: str
     key_column: str
     key_field: str | None
+    key_case: Literal["", "upper", "lower"] = ""
 
 
 def _summaries(folder: Path, ledger_id: str, newest: int | None = None) -> list[tuple[Path, _Summary]]:
@@ -302,7 +305,7 @@ def _lost_order(row: _Row, origin: _Origin, line: int) -> LostOrder | None:
     task_id, status, error = row.text(TASK_ID), row.text(STATUS), row.text(_ERROR)
     if status not in ("created", "in_doubt"):
         return None
-    key = row.text(origin.key_column)
+    key = CASES[origin.key_case](row.text(origin.key_column))
     names = {name: row.values[name] for name in _NAMES if row.values.get(name)}
     edges = [row.values.get(f"{_WINDOW}.{edge}") for edge in _EDGES]
     if all(edges):
@@ -322,15 +325,16 @@ def _lost_order(row: _Row, origin: _Origin, line: int) -> LostOrder | None:
 
 
 class KeyColumns:
-    """The columns, or fields, that contain the key of every order seen so far.
+    """The columns, or fields, that contain the key of every order seen so far, or a text that differs only in its case.
 
     Each order of a run must be seen: a column that has the keys of many orders may have that of another order, too.
     """
 
     def __init__(self, columns: Sequence[str] | None) -> None:
         self._columns = columns
-        self._left: list[Any] | None = None if columns is None else [*range(len(columns))]
-        """The places of the columns, or the names of the fields; None before the first order shows which there are."""
+        self._left: list[tuple[str, Any]] | None = None if columns is None else _each_case(range(len(columns)))
+        """The places of the columns, or the names of the fields, each with the case that gives the key; None before
+        the first order shows which fields there are."""
 
     def see(self, rows: Sequence[OrderRow]) -> bool:
         """Leave out columns that do not contain the keys of some orders; returns whether any is left."""
@@ -342,22 +346,37 @@ class KeyColumns:
                     raise
         return bool(self._left)
 
-    def _with_key_of(self, row: OrderRow) -> list[Any]:
+    def _with_key_of(self, row: OrderRow) -> list[tuple[str, Any]]:
         key, left = row.key, self._left
         if left is not None and not left:
             return []
         if self._columns is None:
             record = msgspec.json.decode(row.source_row or row.payload, type=dict[str, Any])
-            return [name for name in (left or record) if str(record.get(name)).strip() == key]
+            left = _each_case(record) if left is None else left
+            return [(case, name) for case, name in left if CASES[case](str(record.get(name)).strip()) == key]
         cells = decode_row(row.source_row or b"[]")
-        return [place for place in left or () if place < len(cells) and cells[place].strip() == key]
+        return [
+            (case, place)
+            for case, place in left or ()
+            if place < len(cells) and CASES[case](cells[place].strip()) == key
+        ]
 
     @property
     def first(self) -> str | None:
-        """The first of these columns; None if there is none, or no order."""
+        """The first of these columns, one whose text is the key if there is any; None if there is none, or no order."""
         if not self._left:
             return None
-        return str(self._left[0]) if self._columns is None else self._columns[int(self._left[0])]
+        place = self._left[0][1]
+        return str(place) if self._columns is None else self._columns[int(place)]
+
+    @property
+    def case(self) -> str:
+        """The case of `CASES` in which the text of the first column is the key."""
+        return self._left[0][0] if self._left else ""
+
+
+def _each_case(places: Iterable[Any]) -> list[tuple[str, Any]]:
+    return [*product(CASES, places)]
 
 
 def form_of(run: RunInfo, orders: int = 0) -> Form:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import attrs
 from msgspec import Struct, structs
 
-from gotsurge_async.after.audit_notes import differences, seen_of
 from gotsurge_async.after.lookup import (
     RESCAN_AFTER,
     Findings,
@@ -23,6 +22,7 @@ from gotsurge_async.after.lookup import (
     read_tasks,
     search_task_list,
 )
+from gotsurge_async.after.lost_runs import differs, with_content
 from gotsurge_async.calls.stream import chunks_of
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import CallError, NotFound
@@ -43,7 +43,6 @@ from gotsurge_async.ledger import (
     TaskTaken,
 )
 from gotsurge_async.ledger.errors import ELSEWHERE, open_words
-from gotsurge_async.ledger.sql.admission import Evidence
 from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.ledger.upkeep.older_copy import LOST, TAKEN_BACK
 from gotsurge_async.models.tasks import ENDED_EARLY, TaskStatus
@@ -239,6 +238,8 @@ class Reconciler:
         if not left or not task_list:
             return Findings(tasks=tasks, unclear=unclear, trouble=trouble)
         findings = await search_task_list(self.gs, self.ledger, run, left, rescan_after=self.rescan_after)
+        lost = [row for row in left if not row.task_id and (row.error or "").startswith(LOST)]
+        findings = await with_content(self.gs, findings, lost)
         return structs.replace(
             findings,
             tasks={**tasks, **findings.tasks},
@@ -390,7 +391,7 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
         # Perhaps it expired as a draft, before any broadcast acted.
         if is_cancelled or (task.current_status in ENDED_EARLY and row.task_id and run.mode is Mode.TWO_PHASE):
             return _ended(row, task)
-        if not row.task_id and (row.error or "").startswith(LOST) and (why := _differs(run.id, row, task)):
+        if not row.task_id and (row.error or "").startswith(LOST) and (why := differs(run.id, row, task)):
             return _in_doubt(row, tasks, why)
         return OrderOutcome(row.id, OrderState.CREATED, task_id=task.id, status=task.current_status)
     drafts = {task.id: task.current_status for task in tasks if task.current_status and task.current_status.is_draft}
@@ -415,60 +416,5 @@ def _is_earlier(task: "Task", sent_at: datetime) -> bool:
     return is_over and any(at is not None and at < sent_at - _CLOCKS for at in times)
 
 
-def _differs(run_id: str, row: OrderRow, task: "Task") -> str:
-    """The reason why a task of an order's name may be of an order with another content; "" if nothing differs.
-
-    A run that the ledger has lost may have sent the order with another price, or to another address.
-    """
-    words = [f"{name} is {theirs}, not {mine}" for name, mine, theirs in differences(row, seen_of(task, listed=True))]
-    step = f"gotsurge resolve {run_id} --key {shell.word(row.key)} --created {shell.word(task.id)}"
-    return f"{listed([task])} has its name, but {'; '.join(words)}; if it is its own: {step}" if words else ""
-
-
 def _in_doubt(row: OrderRow, tasks: "Iterable[Task]", reason: str, *, doubled: bool = False) -> StillInDoubt:
     return StillInDoubt(key=row.key, reason=reason, task_ids=tuple(task.id for task in tasks), doubled=doubled)
-
-
-# --- orders that are pushed for the first time since an older copy of the ledger was accepted ------------------------
-
-
-async def look_up_first_pushed(gs: "GotSurge", ledger: Ledger, run: Run, orders: Collection[int]) -> Evidence:
-    """Look up orders of a loading run on the Task List: each is there, certainly not there, or in doubt.
-
-    A run that the copy does not know may have sent them, so they are looked up before anything is sent. An order counts
-    as new if the whole list was read twice, from both ends, and each task on it that may be the order's is cancelled. A
-    plain partner has no list: then nothing is known.
-    """
-    rows = [row async for row in run.rows() if row.id in orders]
-    wait = await _left_to_wait(gs, ledger)
-    findings = await search_task_list(gs, ledger, run.info, rows, rescan_after=wait)
-    by_id = {row.id: row for row in rows}
-    outcomes = {order: OrderOutcome(order, OrderState.PENDING) for order in findings.absent}
-    for order, why in findings.unclear.items():
-        outcomes[order] = OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {why}")
-    for order, tasks in findings.tasks.items():
-        if order not in findings.absent:
-            outcomes[order] = outcome = _first_outcome(order, tasks)
-            whys = [_differs(run.id, by_id[order], task) for task in tasks if task.id == outcome.task_id]
-            if any(whys):
-                outcomes[order] = OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {whys[0]}")
-    return Evidence(outcomes=outcomes)
-
-
-async def _left_to_wait(gs: "GotSurge", ledger: Ledger) -> float:
-    """Seconds between the two readings: requests of a lost run before the copy was accepted have ended by then."""
-    accepted = await ledger.accepted_at()
-    settle = gs.limits.settle
-    left = settle if accepted is None else settle - (ledger.now() - accepted).total_seconds()
-    if left > 0:
-        log.warning("an older copy of the ledger was accepted: reading the Task List again in %.0f s", left)
-    return min(settle, max(0.0, left))
-
-
-def _first_outcome(order: int, tasks: "Sequence[Task]") -> OrderOutcome:
-    """The conclusion from the tasks of an order before it is admitted."""
-    live = [task for task in tasks if task.current_status not in ENDED_EARLY]
-    (task, *more) = live or tasks
-    if not live or more or task.current_status is None or not task.current_status.is_past_draft:
-        return OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {listed(live or tasks)} may be its own")
-    return OrderOutcome(order, OrderState.CREATED, task.id, task.current_status)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, structs
 
-from gotsurge_async.after.lookup import names_of, not_its_own, read_tasks
+from gotsurge_async.after.lookup import candidates, names_of, not_its_own, read_tasks
 from gotsurge_async.after.reading import STATUS, TASK_ID, read_result_file
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import Coded, NotFound, code_of
@@ -27,11 +27,13 @@ from gotsurge_async.ledger import (
     RunInfo,
 )
 from gotsurge_async.ledger.errors import open_words
+from gotsurge_async.ledger.sql.recorded import recorded as recorded_tasks
 from gotsurge_async.ledger.sql.runs import refuse_other_server
 from gotsurge_async.ledger.states import in_words
 from gotsurge_async.models.answers import Task
-from gotsurge_async.models.tasks import TaskStatus
+from gotsurge_async.models.tasks import ENDED_EARLY, TaskStatus
 from gotsurge_async.push.load import UnusableSource
+from gotsurge_async.system import shell
 from gotsurge_async.tables import Fault
 from gotsurge_async.tables.checks.words import number_of, verb
 
@@ -93,7 +95,7 @@ async def resolve(
         ]
         cancelled: frozenset[str] = frozenset()
         if not faults and connect is not None:
-            faults, cancelled = await _check_tasks(connect, info, new, rows, ledger.now())
+            faults, cancelled = await _check_tasks(connect, ledger, info, new, rows)
         if faults:
             faults = [structs.replace(fault, file=file) for fault in sorted(faults, key=lambda fault: fault.line or 0)]
             raise UnusableSource(f"{file} has faults", faults, len(faults))
@@ -205,10 +207,10 @@ def _of_another_run(
 
 async def _check_tasks(
     connect: "Callable[[], Awaitable[GotSurge]]",
+    ledger: Ledger,
     info: RunInfo,
     resolutions: Sequence[Resolution],
     rows: Mapping[str, OrderRow],
-    now: datetime,
 ) -> tuple[list[Fault], frozenset[str]]:
     """Read each named or recorded task: the decisions that GotSurge contradicts, and the keys of cancelled orders."""
     ids = {one: task_id for one in resolutions if (task_id := one.task_id or rows[one.key].task_id)}
@@ -217,12 +219,14 @@ async def _check_tasks(
     gs = await connect()
     refuse_other_server(info, gs.environment.api_base)
     tasks = await read_tasks(gs, info.mode, ids.values(), unless=NotFound)
+    read = [(rows[one.key], task) for one, task_id in ids.items() if isinstance(task := tasks[task_id], Task)]
+    others, now = await _of_others(ledger, info, read), ledger.now()
     faults: list[Fault] = []
     cancelled: set[str] = set()
     for one, task_id in ids.items():
         task, row = tasks[task_id], rows[one.key]
         if isinstance(task, Task):
-            wrong = _wrong(one, row, task)
+            wrong = _wrong(one, row, task, is_others=task_id in others)
             if not wrong and one.task_id is not None and task.current_status == TaskStatus.CANCELLED:
                 cancelled.add(one.key)
         else:
@@ -256,16 +260,46 @@ def _is_recorded(one: Resolution, row: OrderRow) -> bool:
     return row.state in (OrderState.CREATED, OrderState.CANCELLED) and row.task_id == one.task_id
 
 
-def _wrong(one: Resolution, row: OrderRow, task: Task) -> str:
-    """The reason why a task does not support a decision; "" if it does."""
-    names, is_draft = names_of(row), task.current_status is not None and task.current_status.is_draft
+def _wrong(one: Resolution, row: OrderRow, task: Task, *, is_others: bool) -> str:
+    """The reason why a task does not support a decision; "" if it does.
+
+    A recorded task with another tracking id is another order's only if the ledger knows that order: ``is_others``.
+    Else a person may have changed it on GotSurge's web page.
+    """
+    names, status = names_of(row), task.current_status
+    is_draft = status is not None and status.is_draft
     if one.task_id is None:
-        its_own = not not_its_own(names, task)
-        return f"its task {task.id} exists, and is {task.current_status}" if its_own and not is_draft else ""
+        other = not_its_own(names, task)
+        if is_draft or (other and (is_others or status in ENDED_EARLY)):
+            return ""
+        if not other:
+            return f"its task {task.id} exists, and is {status}"
+        return (
+            f"its task {task.id} is {status}, with another tracking_id: if a person changed that, pass --created "
+            f"{shell.word(task.id)}; else leave the order in doubt, so that no push sends it again"
+        )
     if is_draft:
         return f"task {task.id} is a draft, which no driver sees, so the order does not count as created"
+    if one.task_id == row.task_id:
+        return not_its_own(names, task) if is_others else ""
     is_named = names.tracking_id is not None and names.tracking_id == task.tracking_id  # a stronger name than the other
-    return not_its_own(names, task, recorded=is_named or one.task_id == row.task_id)
+    return not_its_own(names, task, recorded=is_named)
+
+
+async def _of_others(ledger: Ledger, info: RunInfo, read: Sequence[tuple[OrderRow, Task]]) -> set[str]:
+    """The recorded tasks with another tracking id that the ledger knows, by it or by their id, as another order's."""
+    strange = [(row, task) for row, task in read if row.task_id == task.id and not_its_own(names_of(row), task)]
+    if not strange:
+        return set()
+    tasks = [task for _, task in strange]
+    orders = await ledger.read(recorded_tasks, info.environment, [task.id for task in tasks])
+    owners = await ledger.known(info.environment, [task.tracking_id or "" for task in tasks])
+    rows = [owner.row for owner in owners.values() if owner.run.archived_in is None]
+    named = {key for key, owner in owners.items() if owner.run.archived_in is not None}
+    named |= {names_of(row).tracking_id or "" for row in [*rows, *await candidates(ledger, info.environment, tasks)]}
+    return {
+        task.id for row, task in strange if task.tracking_id in named or {*orders.get(task.id, ())}.difference([row.id])
+    }
 
 
 async def read_resolutions(ledger: Ledger, run_id: str, path: Path) -> tuple[tuple[Resolution, ...], int]:

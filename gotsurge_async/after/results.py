@@ -100,8 +100,8 @@ class Summary(Struct, frozen=True, kw_only=True):
     """The number of admissions and claims of this ledger: a ledger with a smaller number is an older copy."""
     origin: Mapping[str, Any] = field(default_factory=dict)
     """Values with which a ledger that lost the run can import its result files: ``environment``, ``mode``, ``source``,
-    ``encoding``, ``key_column`` (null where no column has the keys) and ``key_field`` (tracking_id, invoice_number or
-    null)."""
+    ``encoding``, ``key_column`` (null where no column has the keys), ``key_case`` (upper or lower if a map has changed
+    its text to that) and ``key_field`` (tracking_id, invoice_number or null)."""
 
 
 async def write_results(
@@ -214,6 +214,7 @@ def _origin(run: RunInfo, form: Form, keys: _Keys) -> dict[str, str | None]:
         "source": run.source,
         "encoding": form.encoding,
         "key_column": keys.first,
+        "key_case": keys.case,
         "key_field": keys.field,
     }
 

@@ -236,7 +236,7 @@ class Push:
         first = await self._ledger.first_pushed(run)
         if not first:
             return NO_EVIDENCE
-        from gotsurge_async.after.reconcile import look_up_first_pushed
+        from gotsurge_async.after.lost_runs import look_up_first_pushed
 
         return await look_up_first_pushed(self._gs, self._ledger, run, first)
 

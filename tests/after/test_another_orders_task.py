@@ -140,10 +140,10 @@ async def change_invoice_numbers(here: Place) -> str:
     return task.id
 
 
-async def pushed(here: Place, tracking_id: str | None) -> str:
+async def pushed(here: Place, tracking_id: str | None, key: str = "K-0") -> str:
     """Push an order in two-phase mode; returns the run."""
     push = Push(here.gs, here.ledger, mode=Mode.TWO_PHASE)
-    async with (await push.load_orders([order(tracking_id, invoice_number="I-0")], key=lambda _: "K-0"))[0] as run:
+    async with (await push.load_orders([order(tracking_id, invoice_number="I-0")], key=lambda _: key))[0] as run:
         await push.send(run)
     return run.id
 
@@ -195,6 +195,36 @@ async def test_an_order_whose_task_has_another_invoice_number_is_created(
 
         with pytest.raises(UnusableSource, match=f"its task {task_id} exists, and is broadcasting"):
             await resolve(here.ledger, run_id, [Resolution(key="K-0")], by="Mei", connect=connect)
+
+
+@pytest.mark.parametrize("known", ["", "key", "name"])
+async def test_a_task_with_another_tracking_id_is_the_orders_unless_the_ledger_knows_that(
+    tmp_path: Path, known: str
+) -> None:
+    """A person may have changed it: "not created" is refused, and "created" taken; else the other way about."""
+    async with lost_broadcast(tmp_path) as (here, run_id):
+        if known == "key":
+            await here.push([order("T-9")])
+        elif known:  # another key, and in doubt
+            here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", when="after", kind="reset"))
+            here.simulator.order_fault(Fault(operation="platform.tasks.get", kind="status", status=503))
+            await pushed(here, "T-9", key="K-9")
+            here.simulator.clear_faults()
+        task_id = (await here.tasks(run_id))["K-0"]
+
+        async def connect() -> GotSurge:
+            return here.gs
+
+        async def say(task: str | None) -> None:
+            await resolve(here.ledger, run_id, [Resolution(key="K-0", task_id=task)], by="Mei", connect=connect)
+
+        wrong, right = (task_id, None) if known else (None, task_id)
+        why = "its tracking_id is T-9" if known else f"with another tracking_id: .* pass --created {task_id}"
+        with reads_tell(here.gs, tracking_id="T-9"):
+            with pytest.raises(UnusableSource, match=why):
+                await say(wrong)
+            await say(right)
+        assert await here.states(run_id) == {"K-0": OrderState.REFUSED if known else OrderState.CREATED}
 
 
 async def test_a_person_may_name_a_task_by_its_tracking_id_alone(tmp_path: Path) -> None:
@@ -254,11 +284,13 @@ async def test_an_order_that_is_live_twice_is_named(tmp_path: Path, cancelled: b
 async def test_a_person_is_told_what_to_do_with_an_order_that_has_another_orders_task(tmp_path: Path) -> None:
     """Its own task cannot be recorded any more; once this is cancelled, the order may be said not to be created."""
     async with place(tmp_path, settle=0) as here:
-        (theirs,) = (await here.gs.tasks.create([order("SHOP-9")])).tasks
-        with creates_tell(here.gs, theirs.id, times=1):
+        await here.lose([order("SHOP-9")])
+        (theirs,) = here.simulator.tasks()
+        with creates_tell(here.gs, theirs["id"], times=1):
             run_id = await here.push([order("Y")], mode=Mode.TWO_PHASE)
         (own,) = (await here.gs.tasks.create([order("Y")])).tasks
-        assert (await here.states(run_id), await here.tasks(run_id)) == ({"Y": OrderState.IN_DOUBT}, {"Y": theirs.id})
+        assert await here.states(run_id) == {"Y": OrderState.IN_DOUBT}
+        assert await here.tasks(run_id) == {"Y": theirs["id"]}
 
         async def connect() -> GotSurge:
             return here.gs

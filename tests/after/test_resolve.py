@@ -163,6 +163,22 @@ async def test_only_a_column_that_has_the_key_of_every_order_says_which_order_a_
             await read_resolutions(here.ledger, other.id, _with_columns(tmp_path / "other.csv", "No."))
 
 
+async def test_a_map_may_have_changed_the_case_of_some_keys(tmp_path: Path) -> None:
+    """The column whose text differs from the keys only in that identifies the orders."""
+    async with place(tmp_path, "plain") as here:
+        async with await here.ledger.begin(
+            environment="local", mode=Mode.DIRECT, source="x.csv", columns=("Area", "No.")
+        ) as run:
+            await run.add(
+                [NewOrder(n, f"S-{n}", b"{}", f'["S-1"," {case}-{n}"]'.encode()) for n, case in ((1, "S"), (2, "s"))]
+            )
+            await run.admit()
+        file = tmp_path / "in-doubt.csv"
+        file.write_text(",".join(["Area", "No.", *FEEDBACK]) + "\nS-1,S-1,,,\nS-1,s-2,,not_created,\n")
+        read, left = await read_resolutions(here.ledger, run.id, file)
+        assert ([one.key for one in read], left) == (["S-2"], 1)
+
+
 def _with_columns(path: Path, *names: str) -> Path:
     path.write_text(",".join([*names, *FEEDBACK]) + "\n")
     return path

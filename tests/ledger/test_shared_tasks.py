@@ -98,9 +98,9 @@ async def test_a_draft_that_a_later_run_replaced_is_no_other_orders(tmp_path: Pa
 
 
 async def test_a_person_may_end_a_doubt_whose_recorded_task_is_another_orders(tmp_path: Path) -> None:
-    """That task says nothing of the order: it may be called not created, and is then pushed again."""
+    """The ledger knows whose that task is: the order may be called not created, and is then pushed again."""
     async with place(tmp_path) as here:
-        await here.gs.tasks.create([order("SHOP-9")])
+        await here.lose([order("SHOP-9")])
         here.simulator.order_fault(Fault(operation="platform.drafts.create", kind="reused", times=1))
         run_id = await here.push([order("Y")], mode=Mode.TWO_PHASE)
         assert await here.states(run_id) == {"Y": OrderState.IN_DOUBT}

@@ -141,3 +141,45 @@ async def test_a_clock_that_was_behind_shows_no_order_to_be_new(tmp_path: Path) 
                 await push.send(run)
                 assert {row.state async for row in run.rows()} == {OrderState.CREATED}
         assert here.simulator.audit()["doubled"] == {}
+
+
+@pytest.mark.parametrize("by", ["push", "reconcile"])
+@pytest.mark.parametrize(("price", "readable"), [("6.00", True), ("5.00", True), ("5.00", False)])
+async def test_a_list_without_prices_does_not_show_that_an_order_was_sent_as_it_is(
+    tmp_path: Path, by: str, price: str, readable: bool
+) -> None:
+    """A lost run sent the order at 5.00: its task is read by its id, and without that the order stays in doubt."""
+
+    def short(page: dict[str, Any]) -> dict[str, Any]:
+        left_out = dict.fromkeys(("price", "from_address", "to_address", "to_time_window"))
+        return page | {"tasks": [task | left_out for task in page["tasks"]]}
+
+    def unreadable() -> None:
+        here.simulator.order_fault(Fault(operation="platform.tasks.get", kind="status", status=503))
+
+    sent, now = (order("T-0", price=Money.of(amount, "SGD")) for amount in ("5.00", price))
+    async with place(tmp_path, settle=0) as here:
+        await here.push([order("T-9")])
+        await here.ledger.close()
+        shutil.copy(tmp_path / "ledger.db", tmp_path / "older.db")
+        async with await Ledger.open(tmp_path / "ledger.db", clock=here.clock.now) as newer:
+            async with (await Push(here.gs, newer).load_orders([sent]))[0] as run:
+                await Push(here.gs, newer).send(run)
+            identity = await newer.identity()
+        assert identity is not None
+        await accept_older(tmp_path / "older.db", newest=identity.counter + 1, clock=here.clock.now)
+        async with await Ledger.open(tmp_path / "older.db", clock=here.clock.now) as older:
+            with list_tells(here.gs, short):
+                if by == "reconcile" or not readable:
+                    unreadable()
+                async with (await Push(here.gs, older).load_orders([now]))[0] as run:
+                    await Push(here.gs, older).send(run)
+                if by == "reconcile":
+                    if readable:
+                        here.simulator.clear_faults()
+                    await Reconciler(here.gs, older, rescan_after=0).reconcile(run.id)
+            (row,) = [row async for row in older.rows(run.id)]
+        proven = readable and price == "5.00"
+        assert row.state is (OrderState.CREATED if proven else OrderState.IN_DOUBT)
+        assert ("price is 500000, not 600000" in (row.error or "")) is (price == "6.00")
+        assert here.simulator.audit()["doubled"] == {}

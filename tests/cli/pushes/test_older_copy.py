@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from gotsurge_async import codec
-from gotsurge_async.after import reconcile
+from gotsurge_async.after import lost_runs
 from gotsurge_async.after.lookup import Names, names_of
 from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.models.answers import Task
@@ -27,7 +27,7 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_wait(*_: object) -> float:
         return 0.0
 
-    monkeypatch.setattr("gotsurge_async.after.reconcile._left_to_wait", no_wait)
+    monkeypatch.setattr("gotsurge_async.after.lost_runs._left_to_wait", no_wait)
 
 
 def put_back(shell: Shell, *, gone: bool = False) -> None:
@@ -147,19 +147,19 @@ def test_every_form_of_result_files_is_read(shell: Shell, kind: str) -> None:
     assert live(shell) == ["A", "B", "Ä"]
 
 
-def test_another_key_column_and_a_map_are_read(shell: Shell) -> None:
-    """The summary says which column has the keys, whatever it is called."""
+@pytest.mark.parametrize("case", ["", '\n[clean]\n"tracking_id" = ["upper"]'])
+def test_another_key_column_and_a_map_are_read(shell: Shell, case: str) -> None:
+    """The summary says which column has the keys, whatever it is called, and whether the map has changed their case."""
     shell.push("A")
     back_up(shell)
     table = shell.folder / "theirs.csv"
-    table.write_text("\n".join([HEADER.replace("tracking_id", "No."), ROW.format(key="B")]) + "\n")
-    (shell.folder / "map.toml").write_text('[columns]\n"No." = "tracking_id"\n')
-    words = ["--map", shell.folder / "map.toml"]
-    code, _, said = pushed(shell, table, *words)
-    assert code == 0, said
+    table.write_text("\n".join([HEADER.replace("tracking_id", "No."), ROW.format(key="b" if case else "B")]) + "\n")
+    column_map = shell.folder / "map.toml"
+    column_map.write_text(f'[columns]\n"No." = "tracking_id"\n{case}\n')
+    assert pushed(shell, table, "--map", column_map)[0] == 0
     put_back(shell)
     accept(shell)
-    code, summary, _ = pushed(shell, table, *words)
+    code, summary, _ = pushed(shell, table, "--map", column_map)
     assert (code, summary["already_pushed"]) == (0, 1)
     assert live(shell) == ["A", "B"]
 
@@ -477,4 +477,4 @@ def test_a_ledger_that_is_gone_and_that_no_register_knows(platform_shell: Shell,
 def test_what_the_list_shows_of_an_order(statuses: list[str], state: OrderState) -> None:
     """Two live tasks of one order are for a person to look at, and so is a cancelled one."""
     tasks = [Task(id=f"t{at}", current_status=TaskStatus(status)) for at, status in enumerate(statuses)]
-    assert reconcile._first_outcome(1, tasks).state is state
+    assert lost_runs._first_outcome(1, tasks).state is state
