@@ -41,6 +41,7 @@ from gotsurge_async.push.desk.outcomes import (
     DESK,
     OPERATION,
     Entry,
+    Leaving,
     TakenByAnother,
     continues_draft,
     in_hand,
@@ -99,6 +100,7 @@ class DeskRuns:
         self._identity: Identity | None = None
         self._there: dict[str, set[str]] = {}
         self.answers: Answers = Answers()
+        self.leaving: Leaving = Leaving(lambda keys: self.ledger.known(self.environment, keys))
         self._is_recording = False
         self.refused: set[str] = set()  # runs that cannot be resumed: their waiting orders join other runs
         self._read_at: dict[str, float] = {}
