@@ -26,10 +26,11 @@ from gotsurge_async.config import (
     RetryPolicy,
     Timeouts,
     check_account,
-    check_distinct,
+    check_same,
     from_env,
     is_count,
     is_number,
+    name_in_ledgers,
 )
 from gotsurge_async.errors import ClientClosed, UsageError
 from gotsurge_async.hooks import Hook, Hooks
@@ -147,7 +148,7 @@ class GotSurge(Resources):
         self._desks: Desks | None = None
         self._closing: asyncio.Task[None] | None = None
         self._main: Self | None = None
-        self._others: dict[str, Self] = {}
+        self._others: dict[str, Self] = {}  # by their names in ledgers
         self._join(account)
 
     def _join(self, account: str) -> None:
@@ -199,18 +200,18 @@ class GotSurge(Resources):
         """
         check_account(account)
         main = self._main or self
-        if account == main.tokens.account:
-            return main
-        if account not in main._others:
-            check_distinct(self.environment, account, [main.tokens.account, *main._others])
+        name, own = (name_in_ledgers(self.environment, each) for each in (account, main.tokens.account))
+        other = main if name == own else main._others.get(name)
+        if other is None:
             other = copy.copy(main)
             other._state = "new"
             other._main = main
             other._join(account)
             if main._state == "open":
                 other._begin()
-            main._others[account] = other
-        return main._others[account]
+            main._others[name] = other
+        check_same(account, other.tokens.account)
+        return other
 
     async def release(self, account: str) -> None:
         """Stop renewing an account's tokens: the stored ones stay, and `as_account` begins again.
@@ -219,12 +220,12 @@ class GotSurge(Resources):
         way, have as long as those of `close`. The account that the client was made with stays until that is closed.
         """
         main = self._main or self
-        other = main._others.get(account)
-        if other is None or other._state == "closed":  # the one who releases it takes it out
-            return
+        name = name_in_ledgers(self.environment, account)
+        if (other := main._others.get(name)) is None or other.tokens.account != account or other._state == "closed":
+            return  # the one who releases it takes it out
         other._state = "closed"
         async with AsyncExitStack() as ending:
-            ending.callback(main._others.pop, account)
+            ending.callback(main._others.pop, name)
             ending.push_async_callback(other.tokens.close, _STORING)
             ending.push_async_callback(other._session.close, CLOSE)
             if main._desks is not None:

@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -248,16 +248,16 @@ def name_in_ledgers(environment: Environment, account: str) -> str:
     that programs call "default" and "acme".
     """
     place, slash, name = account.partition("/")
-    if not slash:
-        return "" if account in ("default", environment.name) or account.startswith("local ") else account
-    return name if place == environment.name or place.startswith("local ") else account
+    is_here = place == environment.name or (environment.name == "local" and place.startswith("local "))
+    if slash:
+        return name if is_here else account
+    return "" if is_here or account == "default" else account
 
 
-def check_distinct(environment: Environment, account: str, others: Iterable[str]) -> None:
-    """Raise ConfigError if ledgers have the same name for an account and another one, see `name_in_ledgers`."""
-    name = name_in_ledgers(environment, account)
-    if same := [other for other in others if name_in_ledgers(environment, other) == name]:
-        why = f'account "{account}" and account "{same[0]}" are the same one in a ledger: give one of them another name'
+def check_same(account: str, other: str) -> None:
+    """Raise ConfigError for two accounts for which ledgers have the same name, see `name_in_ledgers`."""
+    if other != account:
+        why = f'account "{account}" and account "{other}" are the same one in a ledger: give one of them another name'
         raise ConfigError(why, "E903")
 
 

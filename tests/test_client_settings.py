@@ -193,6 +193,18 @@ async def test_two_accounts_of_a_client_are_two_in_a_ledger(one: str, other: str
         assert gs.as_account("sandbox") is not gs.as_account("sandbox/acme")  # those of another environment
 
 
+async def test_only_simulators_have_accounts_of_their_own_place() -> None:
+    """Elsewhere a name that begins with "local" is a name like any other, and a released one is free again."""
+    names = ("local shop", "local depot", "local shop/acme", "acme")
+    async with GotSurge("sandbox", transport=MemoryTransport(serve), bearer_token="token") as gs:
+        assert len({id(gs.as_account(name)) for name in names}) == 4
+        await gs.release("sandbox/acme")
+        with pytest.raises(ConfigError, match='account "sandbox/acme" and account "acme" are the same one in a ledger'):
+            gs.as_account("sandbox/acme")
+        await gs.release("acme")
+        assert gs.as_account("sandbox/acme") is gs.as_account("sandbox/acme")
+
+
 @pytest.mark.parametrize("orders", [order(), decode_plain(encode(order())), "order", b"order", 5, None])
 async def test_a_push_takes_several(orders: Any) -> None:
     """One order, or one dict, is refused before anything is sent; a dict is not pushed name by name."""

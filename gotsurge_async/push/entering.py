@@ -21,6 +21,7 @@ from gotsurge_async.errors import CallError, Forbidden, NotFound, SignInNeeded, 
 from gotsurge_async.ledger import PUSHED, Ledger, Mode, Run
 from gotsurge_async.ledger.errors import LedgerError, OrdersThere
 from gotsurge_async.ledger.sql.runs import API_BASE, is_at, service_of
+from gotsurge_async.ledger.sql.runs import account_of as account_of_run
 from gotsurge_async.ledger.upkeep.register import Account, Keys, Register
 from gotsurge_async.models.tasks import ENDED_EARLY
 from gotsurge_async.models.words import folded
@@ -42,7 +43,10 @@ NAMED = 5
 NEWEST_RUNS = 1000
 """The number of earlier runs whose server is checked."""
 
-_warned: set[tuple[str, ...]] = set()
+TRIES = 3
+"""So many readings of a list that is not whole count as one that is: more would show no more."""
+UNCHECKED = "last_unchecked_run"
+"""The name under which a ledger remembers the last run with tasks from before it noted the accounts' checks."""
 
 
 class Entering(Struct):
@@ -52,8 +56,8 @@ class Entering(Struct):
     ledger: Ledger
     new_ledger: bool = False
     _entered: set[str] = field(default_factory=set)
-    _checked: dict[str, str] = field(default_factory=dict)
-    """By the id of a run that is not admitted yet, the name under which the ledger remembers its check."""
+    _checked: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """By the id of a run that is not admitted yet, the name and value by which the ledger remembers its check."""
 
     async def enter(self, run: Run, keys: Keys | None = None) -> None:
         """Enter a run, unless this object has done so; ``keys`` are those of a run that is not admitted yet."""
@@ -83,8 +87,9 @@ class Entering(Struct):
     async def there_before(self, run: Run, new_for: timedelta | None = None) -> dict[str, set[str]]:
         """The account's newest live tasks by `folded` tracking id, if the ledger is new to the account; else none.
 
-        It is new to a push until a push of the account's was admitted for which the list was read. To a desk, which
-        reads it for each run, it is new until ``new_for`` after the first such push, or such run of a desk.
+        It is new to a push until a push of the account's was admitted for which the list was read, or three if it was
+        not whole. To a desk, which reads it for each run, it is new until ``new_for`` after the first such push, or run
+        of a desk. What an older version sent counts as such a push.
         """
         if isinstance(self.gs.transport, MemoryTransport):
             return {}
@@ -94,29 +99,60 @@ class Entering(Struct):
         digest = hashlib.sha256(repr((run.info.environment, *account)).encode()).hexdigest()
         push, desk = f"checked {digest}", f"checked by a desk {digest}"
         meta: dict[str, int] = await self.ledger.read(lambda db: dict(db.rows("meta")))
-        first = min((meta[name] for name in (push, desk) if name in meta), default=None)
+        times = {name: meta[name] for name in (push, desk) if name in meta}
+        if not times and (sent_at := await self._first_unchecked(run, meta.get(UNCHECKED))) is not None:
+            await self._remember(push, sent_at)
+            times = {push: sent_at}
+        first = min(times.values(), default=None)
         if new_for is None:
-            is_known = push in meta
+            is_known = push in times
         else:
             is_known = first is not None and first <= to_microseconds(run.info.created_at - new_for)
         if is_known:
             return {}
-        there, is_read = await self._listed(run.info.mode)
-        if is_read and new_for is None:
-            self._checked[run.id] = push
-        elif is_read and first is None:
-            await self._remember(desk)
+        there, worth = await self._listed(run.info.mode)
+        if new_for is None:
+            tried = f"tried to check {digest}"
+            tries = meta.get(tried, 0) + worth
+            self._checked[run.id] = (push, self.ledger.stamp()) if tries >= TRIES else (tried, tries)
+        elif worth and first is None:
+            await self._remember(desk, self.ledger.stamp())
         return there
 
     async def admitted(self, run: Run) -> None:
-        """Note that a push was admitted for which the Task List was read, so that no later one reads it."""
+        """Note that a push was admitted for which the Task List was read, so that no later one reads it again."""
         if run.id in self._checked:
             with suppress(LedgerError):  # then the next one reads it again
-                await self._remember(self._checked.pop(run.id))
+                await self._remember(*self._checked.pop(run.id))
 
-    async def _remember(self, name: str) -> None:
-        now = self.ledger.stamp()
-        await self.ledger.write(lambda db: db.change("remember", name=name, value=now))
+    async def _remember(self, name: str, value: int) -> None:
+        await self.ledger.write(lambda db: db.change("remember", name=name, value=value))
+
+    async def _first_unchecked(self, run: Run, last: int | None) -> int | None:
+        """The time of the account's first run with tasks from before ledgers noted checks; None if it has none.
+
+        Args:
+            last: the number of the last run of any account from then, 0 if there is none; None if it is not noted yet.
+        """
+        if last == 0:
+            return None
+        numbers = {number for (number,) in await self.ledger.read(lambda db: db.rows("runs_with_results"))}
+        newest = max(numbers, default=0) if last is None else last
+        if last is None:
+            await self._remember(UNCHECKED, newest)
+        account, api_base = account_name_of(self.gs), self.gs.environment.api_base
+        return min(
+            (
+                to_microseconds(info.created_at)
+                for info in await self.ledger.runs()
+                if info.number in numbers
+                and info.number <= newest
+                and info.environment == run.info.environment
+                and account_of_run(info) == account
+                and is_at(info, api_base)
+            ),
+            default=None,
+        )
 
     async def are_still_live(self, tasks: set[str]) -> bool:
         """Read some tasks again, and remove those that have been cancelled or have expired; returns whether any stay.
@@ -156,10 +192,11 @@ class Entering(Struct):
             "file"
         )
 
-    async def _listed(self, mode: Mode) -> tuple[dict[str, set[str]], bool]:
+    async def _listed(self, mode: Mode) -> tuple[dict[str, set[str]], int]:
         """The account's newest tasks by `folded` tracking id, without those that are drafts, cancelled or expired.
 
-        Also whether the list was read, or the account has none.
+        Also what the reading counts: `TRIES` if the list was read, or the account has none; 1 if it was not whole; 0 if
+        the client is not signed in.
         """
         there: defaultdict[str, set[str]] = defaultdict(set)
         try:
@@ -178,16 +215,16 @@ class Entering(Struct):
                 else:
                     if newest.gap:
                         log.warning("the Task List is not whole, so it may have these orders: %s", newest.gap)
-                        return there, False
+                        return there, 1
         except (CallError, SignInNeeded) as error:
             if mode is Mode.DIRECT and isinstance(error, Unauthorized | Forbidden | NotFound | SignInNeeded):
                 # A plain partner has no such list, and without a sign-in nothing is sent.
-                return there, isinstance(error, Forbidden | NotFound)
+                return there, TRIES if isinstance(error, Forbidden | NotFound) else 0
             if isinstance(error, SignInNeeded):
                 raise
             log.warning("the Task List cannot be read, so it is unknown whether it has these orders: %s", error)
-            return there, False
-        return there, True
+            return there, 0 if isinstance(error, Unauthorized) else 1
+        return there, TRIES
 
     async def forget(self, run: Run) -> None:
         """Remove a run that was not admitted. If that fails, its orders count as pushed."""
@@ -237,19 +274,20 @@ async def _world_of(gs: "GotSurge") -> str:
     return ""
 
 
-async def warn_of_other_servers(ledger: Ledger, environment: str, api_base: str, how: str = "are refused") -> None:
-    """Log a warning, once, if the newest runs of a ledger include some of another server with this environment's name.
+async def warn_of_other_servers(
+    ledger: Ledger, environment: str, api_base: str, how: str, warned: set[str] | None = None
+) -> None:
+    """Log a warning if the newest runs of a ledger include some of another server with this environment's name.
 
-    ``how`` is what becomes of their keys.
+    ``how`` is what becomes of their keys; ``warned`` has the servers of earlier warnings, which are not repeated.
     """
     runs = [info for info in await ledger.runs(NEWEST_RUNS) if info.environment == environment]
     others = {info.options[API_BASE] for info in runs if not is_at(info, api_base)}
-    for other in sorted(others):
-        which = (ledger.path, environment, other, api_base, how)
-        if which not in _warned:
-            _warned.add(which)
-            log.warning(
-                "the ledger has runs of the server %s under the environment %s: the keys of their orders that were "
-                "sent %s at %s",
-                *(other, environment, how, api_base),
-            )
+    for other in sorted(others - (warned or set())):
+        log.warning(
+            "the ledger has runs of the server %s under the environment %s: the keys of their orders that were sent "
+            "%s at %s",
+            *(other, environment, how, api_base),
+        )
+    if warned is not None:
+        warned |= others

@@ -129,6 +129,8 @@ VACUUM (ANALYZE) ledger_meta, counters, runs, chunks, bodies, results, notes, ke
 SELECT * FROM runs WHERE id = :id;
 -- name: newest_runs
 SELECT * FROM runs ORDER BY number DESC LIMIT :most;
+-- name: runs_with_results
+SELECT number FROM runs WHERE EXISTS (SELECT 1 FROM chunks JOIN results ON results.chunk = chunks.id WHERE chunks.run = runs.number);
 -- name: runs_in
 SELECT id FROM runs WHERE state {among:states} ORDER BY number;
 -- name: runs_numbered

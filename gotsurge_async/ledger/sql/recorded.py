@@ -21,10 +21,17 @@ _OVERLAP = 10 * 60 * 1_000_000
 """Microseconds before the last reading that are read again: the clocks of other writers may differ."""
 FRESH = 60 * 1_000_000
 """Microseconds for which a reading counts; to read more often would cost more than what is recorded."""
+_FEW = 32
+"""So many new numbers are put into their places one by one: each moves half a bucket, which is fast."""
 
 
 def _no_numbers() -> "list[array[int]]":
     return [array("q") for _ in range(_BUCKETS)]
+
+
+def _has(numbers: "array[int]", number: int) -> bool:
+    place = bisect_left(numbers, number)
+    return place < len(numbers) and numbers[place] == number
 
 
 class RecordedTasks:
@@ -55,8 +62,12 @@ class RecordedTasks:
         with self._lock:
             known = self._of[environment]
             for bucket, numbers in enumerate(new):
-                if fresh := {*numbers}.difference(known[bucket]):
-                    known[bucket] = array("q", sorted({*known[bucket], *fresh}))
+                if fresh := {number for number in {*numbers} if not _has(known[bucket], number)}:
+                    if len(fresh) > _FEW:
+                        known[bucket] = array("q", sorted([*known[bucket], *fresh]))
+                    else:
+                        for number in fresh:
+                            insort(known[bucket], number)
             self._read_at[environment] = now
 
     def has_read(self, environment: str, now: int) -> bool:
@@ -73,9 +84,7 @@ class RecordedTasks:
         with self._lock:
             known = self._of[environment]
             for number in map(hash, task_ids):
-                numbers = known[number % _BUCKETS]
-                place = bisect_left(numbers, number)
-                if place < len(numbers) and numbers[place] == number:
+                if _has(known[number % _BUCKETS], number):
                     return False
         return True
 

@@ -383,7 +383,7 @@ class Desk:
             if entry.result is None:
                 why = "the desk did not answer in time"
                 if self._withdraw(entry):
-                    return await entry.not_begun(self._runs.known, why)
+                    return entry.not_begun(await self._runs.leaving.known([entry.key]), why)
                 entry.promised = True
                 return InDoubt(order=entry.order, error=entry.what_is_known(why))
         except asyncio.CancelledError as cancelled:
@@ -464,9 +464,9 @@ class Desk:
             self._stopped.set()
             await asyncio.gather(*self._tasks, *self._looking, return_exceptions=True)
             left = [entry for entry in self._entries.values() if not (entry.begun or entry.tried)]
-            asking = (entry.not_begun(self._runs.known, "the desk was closed") for entry in left)
-            for entry, outcome in zip(left, await asyncio.gather(*asking), strict=True):
-                entry.end(outcome)
+            known = await self._runs.leaving.known([entry.key for entry in left]) if left else {}
+            for entry in left:
+                entry.end(entry.not_begun(known, "the desk was closed"))
             await self._runs.close()
             await asyncio.gather(*self._tasks, return_exceptions=True)  # which close a ledger that failed
             self._end_in_doubt()  # those of tasks that were cancelled before they began

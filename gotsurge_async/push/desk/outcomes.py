@@ -53,7 +53,7 @@ DESK = "desk"
 """The source of a desk's runs, and the option by which they are recognized."""
 _FIRST_PAUSE, _LAST_PAUSE = 1.0, 60.0
 READING = 1.0
-"""Seconds that the ledger has to return what it knows of an order that is not sent."""
+"""Seconds that the ledger has to return what it knows of orders that are not sent."""
 LONGEST_KEY = 1000
 """The most bytes of a key: more do not fit into an index of PostgreSQL."""
 
@@ -255,19 +255,16 @@ class Entry:
         self.end_in_doubt("its callers have left")  # no caller gets that
         return True
 
-    async def not_begun(self, known: "Callable[[str], Awaitable[Recorded | None]]", why: str) -> Outcome:
+    def not_begun(self, known: "Mapping[str, Recorded] | None", why: str) -> Outcome:
         """The outcome of an order that was not begun, and that is not sent any more.
 
         Args:
-            known: reads the order that has a key: an earlier call may have sent it.
+            known: what `Leaving.known` returned of its key: an earlier call may have sent it.
         """
         self.withdrawn = True
-        try:
-            async with asyncio.timeout(READING):
-                recorded = await known(self.key)
-        except (LedgerError, TimeoutError):
+        if known is None:
             return InDoubt(order=self.order, error=self.what_is_known(why))
-        if recorded is not None:
+        if (recorded := known.get(self.key)) is not None:
             return replayed(self, recorded)
         error = NotSent(f"{why}; this call did not send the order", "E906", operation=OPERATION)
         return Unprocessed(order=self.order, error=error)
@@ -283,6 +280,34 @@ class Entry:
                 "the call with the same key"
             )
         return OutcomeUnknown(text, "E907", operation=OPERATION, body=self.payload)
+
+
+class Leaving:
+    """Reads what the ledger knows of orders whose callers leave: one reading for all that leave at the same time."""
+
+    def __init__(self, read: "Callable[[Sequence[str]], Awaitable[Mapping[str, Recorded]]]") -> None:
+        self._read = read
+        self._keys: list[str] = []
+        self._next: asyncio.Task[Mapping[str, Recorded] | None] | None = None
+        """The reading that has not begun, to which keys are added."""
+        self._last: asyncio.Task[Mapping[str, Recorded] | None] | None = None
+
+    async def known(self, keys: Sequence[str]) -> "Mapping[str, Recorded] | None":
+        """The recorded orders of at least these keys, by key; None if the ledger cannot be read in a second."""
+        if self._next is None:
+            self._last = self._next = asyncio.create_task(self._read_together(self._last))
+        self._keys += keys
+        return await asyncio.shield(self._next)
+
+    async def _read_together(self, earlier: "asyncio.Task[Any] | None") -> "Mapping[str, Recorded] | None":
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        keys, self._keys, self._next = self._keys, [], None
+        try:
+            async with asyncio.timeout(READING):
+                return await self._read(keys)
+        except (LedgerError, TimeoutError):
+            return None
 
 
 def with_order(result: OrderResult[Any], order: Order) -> Outcome:

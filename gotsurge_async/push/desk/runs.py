@@ -41,6 +41,7 @@ from gotsurge_async.push.desk.outcomes import (
     DESK,
     OPERATION,
     Entry,
+    Leaving,
     TakenByAnother,
     continues_draft,
     in_hand,
@@ -95,11 +96,12 @@ class DeskRuns:
         self._again = again
         self._spawn = spawn
         self._now: DeskRun | None = None
-        self._unusable = False
+        self._unusable = self._is_recording = False
         self._identity: Identity | None = None
         self._there: dict[str, set[str]] = {}
+        self._warned: set[str] = set()
         self.answers: Answers = Answers()
-        self._is_recording = False
+        self.leaving: Leaving = Leaving(lambda keys: self.ledger.known(self.environment, keys))
         self.refused: set[str] = set()  # runs that cannot be resumed: their waiting orders join other runs
         self._read_at: dict[str, float] = {}
         self._changing = asyncio.Lock()
@@ -421,7 +423,7 @@ class DeskRuns:
         options = {DESK: True, **place_of(self._gs)}
         run = await self.ledger.begin(environment=self.environment, mode=self._push.mode, source=DESK, options=options)
         async with discarded_on_error(run):
-            await warn_of_other_servers(self.ledger, self.environment, self.api_base)
+            await warn_of_other_servers(self.ledger, self.environment, self.api_base, "are refused", self._warned)
             await self._push.enter(run)
             if self._push.entering is not None:
                 self._there |= await self._push.entering.there_before(run, NEW_FOR)

@@ -1,6 +1,7 @@
 """Callers of a desk that leave before they have an outcome: cancelled, out of time, or because the desk is closed."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock
@@ -10,7 +11,7 @@ import pytest
 from gotsurge_async import Created, InDoubt, Money, OutcomeUnknown, Unprocessed, what_is_known
 from gotsurge_async.bulk import Changed, Ledger
 from gotsurge_async.errors import NotSent
-from gotsurge_async.ledger import LedgerError
+from gotsurge_async.ledger import LedgerError, Recorded
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import Request, Response
 from tests.support.desks import Gate, Service, desk_of
@@ -159,3 +160,31 @@ async def test_closing_while_the_mode_is_chosen_denies_no_earlier_call(tmp_path:
         await asked.wait()
         await desk.close(0)
         assert isinstance(await asking, Created if known else Unprocessed)
+
+
+@pytest.mark.parametrize("how", ["closed", "out of time"])
+async def test_callers_that_leave_together_are_answered_by_one_reading(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One reading for each would take longer than the ledger has, and orders that were never sent be in doubt."""
+    service, clock, read, one_at_a_time = Gate(), ManualClock(), Ledger.known, asyncio.Lock()
+
+    async def slow(self: Ledger, environment: str, keys: Sequence[str]) -> dict[str, Recorded]:
+        async with one_at_a_time:
+            await asyncio.sleep(0.3)
+            return await read(self, environment, keys)
+
+    async with desk_of(tmp_path, service, clock=clock) as desk:
+        first = asyncio.create_task(desk.create(order("T-0")))
+        await service.came.wait()
+        others = [asyncio.create_task(desk.create(order(f"T-{each}"), timeout=5)) for each in range(1, 9)]
+        await asyncio.sleep(0)
+        monkeypatch.setattr(Ledger, "known", slow)
+        if how == "closed":
+            await desk.close(timeout=0)
+        else:
+            await clock.advance(5)
+        outcomes = [type(await each) for each in others]
+        service.open.set()
+        await first
+    assert (outcomes, service.creates) == ([Unprocessed] * 8, [["T-0"]])
