@@ -311,7 +311,7 @@ class Ledger(Store):
         return used | await self.read(drafts_of.in_use, environment, task_ids)
 
     async def forget_cancels(self, task_ids: Sequence[str], by: int) -> None:
-        """Forget a command's cancels, none of which acts; a task that another command cancels, too, stays noted."""
+        """Forget cancels that do not act; ``by`` is the number of their command. Those of others, too, stay noted."""
         await self.write(lambda db: db.change("forget_cancels", ids=db.listed(task_ids), command=by))
 
     async def runs(self, limit: int | None = None) -> list[RunInfo]:
