@@ -104,6 +104,7 @@ def service_of(api_base: str) -> str:
     return f"{server_of(api_base)}{urlsplit(api_base).path.rstrip('/')}"
 
 
+@lru_cache(64)  # a desk asks for each order that it knows
 def server_of(api_base: str) -> str:
     """The host and port of an API base, whose path GotSurge may change."""
     parts = urlsplit(api_base)
