@@ -150,8 +150,10 @@ class Audit:
         for task_id, orders in (await self._notes.ask(self._notes.shared)).items():
             for order, run, key in orders:
                 if run in wanted:
-                    others = ", ".join(f"{other_key} of run {other}" for n, other, other_key in orders if n != order)
-                    details = f"task {task_id} is recorded for {others}, too"
+                    others = ", ".join(
+                        f"order {other_key} of run {other}" for n, other, other_key in orders if n != order
+                    )
+                    details = f"task {task_id} is also recorded for {others}"
                     yield Finding(kind=Kind.SHARED, run=run, key=key, details=details, task_ids=(task_id,), order=order)
 
     async def in_files(self, folder: Path, runs: Sequence[RunInfo]) -> AsyncIterator[Finding]:
@@ -172,14 +174,16 @@ class Audit:
                     known = await self.ledger.recorded(run.environment, [task_id for _, _, task_id in missing])
                     for line, key, task_id in missing:
                         if task_id not in known:
-                            details = f"{path}:{line} has it created as task {task_id}, which the ledger does not know"
+                            details = (
+                                f"{path}:{line} shows the order as created, with task {task_id}, which the ledger lacks"
+                            )
                             yield Finding(kind=Kind.FILE, run=run.id, key=key, details=details, task_ids=(task_id,))
         identity = await self.ledger.identity()
         if identity is not None:
             known_runs = {run.id for run in await self.ledger.runs()}
             for run_id, path in await asyncio.to_thread(runs_in, folder, identity.name):
                 if run_id not in known_runs:
-                    details = f"{path} is of a run that this ledger does not have: it may be an older copy"
+                    details = f"{path} is of run {run_id}, which this ledger lacks: the ledger may be an older copy"
                     yield Finding(kind=Kind.FILE, run=run_id, key="", details=details)
 
     # --- at GotSurge --------------------------------------------------------------------------------------------------
@@ -214,7 +218,7 @@ class Audit:
         except _EnoughReads:
             self.incomplete = f"the limit of {self.most_reads:,} reads was reached"
         except (CallError, SignInNeeded) as error:
-            self.incomplete, self.error = f"GotSurge could not be read to the end: {error}", error
+            self.incomplete, self.error = f"the tasks at GotSurge could not all be read: {error}", error
 
     async def repair(self, gs: "GotSurge", run: RunInfo, findings: Sequence[Finding], *, by: str) -> list[str]:
         """Record the present state of orders of a run at GotSurge; returns the keys of those that were repaired.
@@ -294,7 +298,7 @@ class Audit:
             for row, task_id in zip(rows, ids, strict=True):
                 verdict = verdicts[row.id]
                 if verdict is not None and (others := strangers.get(names.get(row.id, ""))):
-                    why = f"{verdict[1]}; but task {others[0]} has its tracking id and is live: its key is not free"
+                    why = f"{verdict[1]}; but live task {others[0]} has the order's tracking id: the key is not free"
                     yield structs.replace(finding_of(Kind.CHANGED, run, row, why), task_ids=(others[0],))
                 elif verdict is not None and verdict[0] is Kind.ALIVE:
                     if task_id not in live:
@@ -313,10 +317,10 @@ class Audit:
         if owner is None or await self._is_gone(gs, run, owner, limited=True):
             hidden = self._may_be_hidden(gs, row)
             return finding_of(Kind.ALIVE, run, row, f"{why}{f'; {hidden}' if hidden else ''}")
-        other = f"{owner.row.state.value.replace('_', ' ')} in run {owner.run.id}"
+        other = f"in run {owner.run.id} (state: {owner.row.state.value.replace('_', ' ')})"
         tasks = tuple(filter(None, (owner.row.task_id, row.task_id)))
         return structs.replace(
-            finding_of(Kind.TWICE, run, row, f"{why}; another order with its key is {other}"), task_ids=tasks
+            finding_of(Kind.TWICE, run, row, f"{why}; another order with the same key is {other}"), task_ids=tasks
         )
 
     async def _is_gone(self, gs: "GotSurge", run: RunInfo, owner: Recorded, *, limited: bool) -> bool:
@@ -335,7 +339,9 @@ class Audit:
         began = row.updated_at if row.state is OrderState.CANCELLED else row.claimed_at or row.updated_at
         ours = began + timedelta(seconds=gs.limits.settle)
         until = max(ours, row.open_until or ours)  # the time of the push counts, too
-        return f"it is new, and may be hidden until {written(until, seconds=True)}" if until > self.ledger.now() else ""
+        return (
+            f"GotSurge may show an old state until {written(until, seconds=True)}" if until > self.ledger.now() else ""
+        )
 
     async def _read(
         self, gs: "GotSurge", mode: Mode, task_ids: Sequence[str], *, limited: bool = True
@@ -396,7 +402,9 @@ class Audit:
                         raise
                 if page is None and was_read:
                     await pages.aclose()
-                    self.remarks.append(f"the Task List no longer has page {number}: it is read again from page 1")
+                    self.remarks.append(
+                        f"the Task List no longer has page {number}: the audit reads the list again from page 1"
+                    )
                     first, number, pages = 1, 1, task_list.pages()
                     continue
                 self.reads += page is not None
@@ -405,13 +413,15 @@ class Audit:
                 reached = 1 if gap else number  # so that the next audit reports it, too
                 await self._notes.ask(self._notes.keep_page, account, reached, tasks, whole=page is None and not gap)
                 if gap:
-                    self.remarks.append(f"the Task List is not whole: {gap}: keys that are live twice may not be seen")
+                    self.remarks.append(
+                        f"the Task List is incomplete ({gap}): the audit may miss orders with two live tasks"
+                    )
                 if page is None:
                     return True
                 number += 1
                 self.progress(self.orders, self.reads, 0.0)
         except (Forbidden, NotFound):
-            self.remarks.append(f"{NO_TASK_LIST}: the audit cannot see orders that are live twice")
+            self.remarks.append(f"{NO_TASK_LIST}: the audit cannot see orders with two live tasks")
             return False
         finally:
             await pages.aclose()
@@ -447,7 +457,9 @@ class Audit:
             first = seen[ids[0]]
             live = [task_id for task_id in ids if seen[task_id].live and not other_pickup(first, seen[task_id])]
             if ids[0] in live and len(live) > 1:
-                details = f"tasks {', '.join(live)} have its tracking id, and all are live; the first one is recorded"
+                details = (
+                    f"several live tasks have the order's tracking id: {', '.join(live)}; the ledger records the first"
+                )
                 yield Finding(
                     kind=Kind.TWICE,
                     run=mine[0].run,

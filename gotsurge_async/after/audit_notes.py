@@ -338,7 +338,7 @@ def why_in_doubt(row: OrderRow, now: datetime) -> str:
     if row.is_open(now):
         words = open_words(row.open_until, cancelling=row.state is OrderState.CANCELLING)
         return f"{row.error}; {words}" if row.error else words
-    return row.error or "its answer was lost"
+    return row.error or "the answer was lost"
 
 
 def verdict_of(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind, str] | None:
@@ -347,17 +347,17 @@ def verdict_of(row: OrderRow, run: RunInfo, seen: Seen, path: str) -> tuple[Kind
         names = _differing(row, seen, path).get("tracking_id", ("", ""))
         if seen.problem or not seen.live or folded(names[0]) != folded(names[1]):
             return None
-        return Kind.ALIVE, f"its task is {seen.status}, and the ledger has the order cancelled"
+        return Kind.ALIVE, f"the order's task is {seen.status}, but the ledger shows the order as cancelled"
     if seen.problem == MISSING:
-        return Kind.VANISHED, "GotSurge does not have its task any more"
+        return Kind.VANISHED, "GotSurge no longer has the order's task"
     if seen.problem:
-        return Kind.UNREADABLE, f"its task cannot be read by this account: {seen.problem}"
+        return Kind.UNREADABLE, f"this account cannot read the order's task: {seen.problem}"
     status = TaskStatus(seen.status or "")
     if status == TaskStatus.CANCELLED:
-        return Kind.CANCELLED, "its task was cancelled at GotSurge"
+        return Kind.CANCELLED, "the order's task was cancelled at GotSurge"
     if run.mode is Mode.TWO_PHASE and status.is_draft:
-        return Kind.DRAFT, f"its task is a draft ({status}), which no driver sees"
-    words = [f"{name} was sent as {mine}, and is {theirs}" for name, mine, theirs in differences(row, seen, path)]
+        return Kind.DRAFT, f"the order's task is a draft ({status}), which no driver sees"
+    words = [f"{name} was sent as {mine}, but is now {theirs}" for name, mine, theirs in differences(row, seen, path)]
     if fields := uncertain_fields(row.payload):
         return Kind.CHANGING, "; ".join([f"an update may have changed {', '.join(fields)}", *words])
     return (Kind.CHANGED, "; ".join(words)) if words else None

@@ -229,7 +229,7 @@ async def search_task_list(
             return structs.replace(findings, trouble=trouble)
         if not any(_none_or_cancelled(findings.tasks.get(row.id, ())) for row in rows):
             break
-    return structs.replace(findings, trouble=f"the Task List is not whole: {gap}" if gap else "")
+    return structs.replace(findings, trouble=f"the Task List is incomplete: {gap}" if gap else "")
 
 
 async def _scan(
@@ -253,7 +253,7 @@ async def _scan(
     except CallError as error:
         if stops_all(error):
             raise
-        return f"the Task List could not be read to its end: {error}", ""
+        return f"the Task List could not be read completely: {error}", ""
     return "", tasks.gap
 
 
@@ -335,7 +335,7 @@ class _Orders:
         return Findings(
             tasks=tasks,
             unclear={
-                order: f"{listed(seen)} may be its task, and may be another order's"
+                order: f"{listed(seen)} may be this order's, or another order's"
                 for order, seen in unclear.items()
                 if order not in tasks
             },

@@ -31,7 +31,8 @@ def differs(run_id: str, row: OrderRow, task: "Task") -> str:
     """
     words = [f"{name} is {theirs}, not {mine}" for name, mine, theirs in differences(row, seen_of(task, listed=True))]
     step = f"gotsurge resolve {run_id} --key {shell.word(row.key)} --created {shell.word(task.id)}"
-    return f"{listed([task])} has its name, but {'; '.join(words)}; if it is its own: {step}" if words else ""
+    why = f"{listed([task])} has this order's name, but {'; '.join(words)}"
+    return f"{why}; if the task is this order's, run: {step}" if words else ""
 
 
 async def with_content(gs: "GotSurge", findings: Findings, rows: Sequence[OrderRow]) -> Findings:
@@ -52,7 +53,9 @@ async def with_content(gs: "GotSurge", findings: Findings, rows: Sequence[OrderR
         whole = read[task_id]
         if isinstance(whole, CallError) or not_its_own(names_of(row), whole, recorded=False):
             tasks.pop(row.id, None)
-            unclear[row.id] = f"task {one_line(task_id)} may be its own, and a read did not show its content"
+            unclear[row.id] = (
+                f"task {one_line(task_id)} may be this order's, but a read did not show the task's content"
+            )
         elif row.id in tasks:
             tasks[row.id] = [_filled(task, whole) if task.id == task_id else task for task in tasks[row.id]]
     return structs.replace(findings, tasks=tasks, unclear=unclear)
@@ -103,5 +106,5 @@ def _first_outcome(order: int, tasks: "Sequence[Task]") -> OrderOutcome:
     live = [task for task in tasks if task.current_status not in ENDED_EARLY]
     (task, *more) = live or tasks
     if not live or more or task.current_status is None or not task.current_status.is_past_draft:
-        return OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {listed(live or tasks)} may be its own")
+        return OrderOutcome(order, OrderState.IN_DOUBT, error=f"{LOST}; {listed(live or tasks)} may be this order's")
     return OrderOutcome(order, OrderState.CREATED, task.id, task.current_status)

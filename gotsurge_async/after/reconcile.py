@@ -182,7 +182,7 @@ class Reconciler:
     async def _settle_held(self, info: RunInfo, tasks: "Sequence[Task]", read_at: datetime) -> Reconciled:
         async def resolve(outcomes: Sequence[OrderOutcome]) -> None:
             tasks = {rows[outcome.id].key: outcome.task_id for outcome in outcomes}
-            await self.ledger.resolve(info.id, tasks, by="a read of its task")
+            await self.ledger.resolve(info.id, tasks, by="a read of the task")
 
         rows = await self._named(self.ledger.rows(info.id, (OrderState.IN_DOUBT,)), tasks)
         conclusions = await self._conclude_from_read(info, rows, tasks, read_at)
@@ -272,7 +272,7 @@ async def _record(run: Run, rows: Mapping[int, OrderRow], conclusions: _Conclusi
         if outcome.id in refused and outcome.id in doubtful:
             error = refused[outcome.id]
             taken = isinstance(error, TaskTaken) and not isinstance(error, TaskCancelling)
-            recorded = f"its task {outcome.task_id} is recorded for another order"
+            recorded = f"task {outcome.task_id} is recorded for another order"
             reason = recorded if taken else error.words
             task_ids = (outcome.task_id,) if outcome.task_id else ()
             holds[outcome.id] = StillInDoubt(key=rows[outcome.id].key, reason=reason, task_ids=task_ids)
@@ -363,7 +363,9 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
     if not row.task_id and not (row.error or "").startswith(LOST):
         earlier, tasks = tasks, [task for task in tasks if not _is_earlier(task, row.claimed_at or run.created_at)]
         if not tasks:
-            return _in_doubt(row, earlier, f"{listed(earlier)} is of its name, but older than its last sending")
+            return _in_doubt(
+                row, earlier, f"found only {listed(earlier)}, older than the last attempt to send this order"
+            )
     # An unknown status proves nothing, as in the two-phase push.
     live = [task for task in tasks if task.current_status is not None and task.current_status.is_past_draft]
     active = [task for task in live if task.current_status not in ENDED_EARLY]
@@ -374,20 +376,20 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
         # The order is only ever broadcast by this draft: another program made another task of its name.
         others = [task for task in active if task.id != row.task_id]
         if others:
-            return _in_doubt(row, tasks, f"{listed(others)} has its name, and is not its recorded draft {row.task_id}")
+            return _in_doubt(row, tasks, f"found {listed(others)}, but this order's recorded draft is {row.task_id}")
         live = active = [task for task in live if task.id == row.task_id]
     if live:
         task = (active or [task for task in live if task.current_status != TaskStatus.CANCELLED] or live)[0]
         # What another copy of the ledger knew may be a second task of its name, on its way to a driver.
         may_be_live = any(other.current_status not in ENDED_EARLY for other in tasks)
         if not active and not row.task_id and (may_be_live or (row.error or "").startswith(LOST)):
-            return _in_doubt(row, tasks, f"{listed(live)} has ended, and another one of its name may be on its way")
+            return _in_doubt(row, tasks, f"{listed(live)} ended early, but this order may also have a live task")
         is_cancelled = task.current_status == TaskStatus.CANCELLED
         if is_cancelled and not row.task_id:
-            why = f"{listed(live)} of its name was cancelled: that does not prove that this order was"
+            why = f"the cancellation of {listed(live)} does not prove that this order was cancelled"
             task_id = "TASK" if live[1:] else shell.word(task.id)
             step = f"gotsurge resolve {run.id} --key {shell.word(row.key)} --created {task_id}"
-            return _in_doubt(row, tasks, f"{why}; if it is its own: {step}")
+            return _in_doubt(row, tasks, f"{why}; if the task is this order's, run: {step}")
         # Perhaps it expired as a draft, before any broadcast acted.
         if is_cancelled or (task.current_status in ENDED_EARLY and row.task_id and run.mode is Mode.TWO_PHASE):
             return _ended(row, task)
@@ -399,14 +401,14 @@ def _conclude_from(run: RunInfo, row: OrderRow, tasks: "Sequence[Task]") -> Orde
         return OrderOutcome(row.id, OrderState.BROADCASTING, task_id=row.task_id, status=drafts[row.task_id])
     # A draft that is not the recorded one may be a leftover, and in direct mode the task may be about to be
     # broadcast: neither proves that the order was created, nor that it was not.
-    states = ", ".join(sorted({str(task.current_status or "in an unknown state") for task in tasks}))
-    why = f"{listed(tasks)} may be its own, and is {states}: that does not prove that it was broadcast"
+    states = ", ".join(sorted({str(task.current_status or "unknown status") for task in tasks}))
+    why = f"{listed(tasks)} ({states}) may be this order's, but that does not prove that the order was broadcast"
     return _in_doubt(row, tasks, why)
 
 
 def _ended(row: OrderRow, task: "Task") -> OrderOutcome:
     status = task.current_status
-    return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=status, error=f"{status} at the service")
+    return OrderOutcome(row.id, OrderState.CANCELLED, task_id=task.id, status=status, error=f"{status} at GotSurge")
 
 
 def _is_earlier(task: "Task", sent_at: datetime) -> bool:

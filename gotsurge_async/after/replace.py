@@ -23,6 +23,7 @@ from gotsurge_async.errors import (
     UsageError,
 )
 from gotsurge_async.ledger import IllegalTransition, OrderState, Rival, Run
+from gotsurge_async.ledger.states import in_words
 from gotsurge_async.models.answers import Task
 from gotsurge_async.models.tasks import Order, TaskChanges
 from gotsurge_async.push.changes import UNCERTAIN, changed_orders, differing_fields, uncertain_fields, why_changed
@@ -111,31 +112,33 @@ async def count_uncertain(run: Run) -> int:
 async def _replace(gs: "GotSurge", run: Run, rival: Rival) -> str:
     """Change one task; returns the reason why it was not changed, or ""."""
     if rival.other_state is not OrderState.CREATED or not rival.task_id:
-        return f"its order is {rival.other_state.value} there: reconcile that run first"
+        return f"the order is {in_words(rival.other_state)} in run {rival.other_run}: reconcile that run first"
     fields = dict.fromkeys(path.partition(".")[0] for path in differing_fields(rival))
     fixed = [name for name in fields if name not in TaskChanges.__annotations__ and name != "currency"]
     if fixed:
         undo = f"gotsurge undo {rival.other_run} --key {shell.word(rival.key)}"
-        return f"{', '.join(fixed)} cannot be changed in a task: {undo}, and push this again"
+        return f"{', '.join(fixed)} cannot be changed in a task: run {undo}, then push the order again"
     try:
         task = await gs.platform.tasks.get(rival.task_id)
     except OutcomeUnknown as error:
-        return f"its task could not be read, and was not changed: {error}"
+        return f"the order's task could not be read, and was not changed: {error}"
     # Compared as it was pushed: this update may be what gives the task another tracking id.
     if other := not_its_own(Names(tracking_id=codec.decode_names(rival.other_payload)[0]), task):
-        return f"{other}; it was not changed"
+        return f"{other}; the task was not changed"
     if task.current_status is not None and task.current_status.is_terminal:
-        return f"its task is {task.current_status}: push this under another tracking id if it is still wanted"
+        return (
+            f"the order's task is {task.current_status}: if you still need the order, push it under another tracking id"
+        )
     order = codec.parse(rival.payload, Order)
     changes: Any = {name: getattr(order, name) for name in ("price" if name == "currency" else name for name in fields)}
 
     def doubt(payload: bytes) -> bytes:
         return _doubtful(payload, fields, run.id)
 
-    why = f"its task may have been changed by run {run.id}"
+    why = f"run {run.id} may have changed the order's task"
     noted = await uninterrupted(run.note_text(rival, doubt(rival.other_payload), why))
     if noted is None:
-        return "another push is changing its task, or has changed it: push this again"
+        return "another push is changing the order's task, or has changed it: push the order again"
     try:
         changed = await gs.platform.tasks.update(task, **changes)
     except OutcomeUnknown:
@@ -162,9 +165,9 @@ async def _record(
     try:
         replaced = await uninterrupted(run.replace(rival, changed.current_status, doubt=doubt))
     except IllegalTransition:
-        return f"its order was taken back meanwhile: see gotsurge status {rival.other_run}"
+        return f"the order was taken back in the meantime: see gotsurge status {rival.other_run}"
     if not replaced:
-        why = "GotSurge accepted the update, but another push changed the task meanwhile"
+        why = "GotSurge accepted the update, but another push changed the task in the meantime"
         raise OutcomeUnknown(why, "E412", operation=PLATFORM_TASKS_UPDATE.name)
     return ""
 

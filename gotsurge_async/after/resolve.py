@@ -247,8 +247,8 @@ def _may_become_untrue(one: Resolution, row: OrderRow, now: datetime) -> bool:
 def _other_task(named: str, recorded: str) -> str:
     """The message for a task that is not the recorded one, which is never replaced."""
     return (
-        f"task {recorded} is recorded for this order, and is never replaced: if task {named} is its own and must be "
-        f"delivered, leave the order in doubt, so that no push sends it again; else cancel task {named}, and then pass "
+        f"task {recorded} is recorded for this order, and is never replaced: if task {named} is this order's and must "
+        f"be delivered, leave the order in doubt, so that no push sends it again; else cancel task {named}, then pass "
         "--not-created"
     )
 
@@ -273,10 +273,10 @@ def _wrong(one: Resolution, row: OrderRow, task: Task, *, is_others: bool) -> st
         if is_draft or (other and (is_others or status in ENDED_EARLY)):
             return ""
         if not other:
-            return f"its task {task.id} exists, and is {status}"
+            return f"the order's task {task.id} exists, and is {status}"
         return (
-            f"its task {task.id} is {status}, with another tracking_id: if a person changed that, pass --created "
-            f"{shell.word(task.id)}; else leave the order in doubt, so that no push sends it again"
+            f"the order's task {task.id} is {status}, with another tracking_id: if a person changed that, pass "
+            f"--created {shell.word(task.id)}; else leave the order in doubt, so that no push sends it again"
         )
     if is_draft:
         return f"task {task.id} is a draft, which no driver sees, so the order does not count as created"

@@ -41,6 +41,7 @@ from gotsurge_async.models.answers import Task
 from gotsurge_async.models.tasks import TaskStatus
 from gotsurge_async.push.chunks import CLAIM_LIFE
 from gotsurge_async.resources.converging import cancel_task
+from gotsurge_async.tables.checks.words import verb
 
 if TYPE_CHECKING:
     from gotsurge_async.client import GotSurge
@@ -158,7 +159,8 @@ class Undo:
             await run.recover()
             wanted = None if keys is None else frozenset(keys)
             if wanted is not None and (unknown := wanted - {row.key async for row in run.rows() if row.key in wanted}):
-                raise UsageError(f"run {run_id} has no order {', '.join(sorted(unknown))}", "E522")
+                none = verb(len(unknown), "no order", "none of the orders")
+                raise UsageError(f"run {run_id} has {none} {', '.join(sorted(unknown))}", "E522")
             if wanted is None:
                 # Durable before anything is cancelled: a resume must not send the rest of an undo that broke off.
                 await run.keep_undo({"drafts": drafts, "ended": False})
@@ -332,11 +334,13 @@ class Undo:
         task = await read()
         order = UndoneOrder(key=job.key, task_id=job.task_id, status=task.current_status)
         if task.current_status == TaskStatus.CANCELLED:
-            await uninterrupted(_record_cancelled(run, job, "cancelled at the service"))
+            await uninterrupted(_record_cancelled(run, job, "cancelled at GotSurge"))
             return "already_cancelled", order
         if row is None and (task.current_status is None or not task.current_status.is_draft):
             # Noted as an unused draft, and yet it went out: another program broadcast it.
-            return "too_late", structs.replace(order, error="it is no unused draft: leave it, or cancel it by its id")
+            return "too_late", structs.replace(
+                order, error="the task is no longer an unused draft: leave it, or cancel it by its id"
+            )
         intent = _Intent(run, row, self.gs.session.clock, notes, job.task_id)
         try:
             try:
@@ -362,12 +366,12 @@ class Undo:
 
 
 def _in_flight(other: str) -> str:
-    return f"it may be of an order in flight in run {other}: repeat the undo when that has ended"
+    return f"the draft may belong to an order in flight in run {other}: repeat the undo when that run has ended"
 
 
 _WAITS = "nothing was cancelled: the order was not sent yet, and a resume of the run would send it"
 
-_BEING_CANCELLED = "it is being taken back, and may be cancelled"
+_BEING_CANCELLED = "the order is being taken back, and may already be cancelled"
 
 _FRESH = CLAIM_LIFE / 2
 """Seconds after which the intent is written again before a try leaves: the time that it may act counts from then."""

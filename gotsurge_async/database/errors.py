@@ -89,7 +89,7 @@ def _of_sqlite(error: sqlite3.Error, advice: Advice) -> Meaning:
         case "SQLITE_CANTOPEN":
             text = f"cannot be opened; check that the folder exists and can be written to ({original})"
         case "SQLITE_IOERR":
-            text = f"the disk fails to read or write; check it, then try again ({original})"
+            text = f"the disk failed to read or write; check the disk, then try again ({original})"
         case "SQLITE_NOTADB":
             return Meaning(Trouble.UNUSABLE, f"{advice.not_a_database} ({original})")
         case _ if code in ("SQLITE_CORRUPT", "SQLITE_MISMATCH") or original.startswith(_OF_DAMAGE):
@@ -105,7 +105,7 @@ def _of_postgresql(error: BaseException, advice: Advice, *, unreachable: bool) -
         case "55P03" | "57014":  # lock_timeout, statement_timeout
             return Meaning(Trouble.BUSY, f"{advice.busy} ({original})")
         case "53100" | "53200":  # no disk, no memory
-            text = Coded(f"the server has no space left; free some, then try again ({original})", "E503")
+            text = Coded(f"the server has no disk space or memory left; free some, then try again ({original})", "E503")
         case "42501" | "25006":  # NO_RIGHT, a standby
             text = Coded(f"is read-only, or denies this user a necessary right: {original}", "E503")
         case "42P01" | "42703":  # an undefined table or column

@@ -57,7 +57,7 @@ def describe(error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error, exceptions.ConnectorException) and error.__cause__ else error
     line = " ".join(str(cause).split("\n")[0].split()) or type(cause).__name__
     if isinstance(cause, _NOT_THERE):
-        line += "; the queue is not there: make it with `gotsurge db upgrade`"
+        line += "; the queue does not exist: create it with `gotsurge db upgrade`"
     return line
 
 

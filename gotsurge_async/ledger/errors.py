@@ -222,9 +222,9 @@ class RunHeld(LedgerError, code="E521"):
             ledger = f" --ledger {shell.word(self.path)}" if self.path else ""
             more = f"wait until it is sent, or stop it first: gotsurge stop {self.run_id}{ledger}"
             if self.stopped:
-                more = "they were asked to stop, and end what they have in flight: give the command again in a moment"
+                more = "they were asked to stop, and are completing their calls: repeat the command in a moment"
             return f"{where}run {self.run_id} is held by {by}; {more}"
-        died = "; a minute after it has died the run is free" if self.leased else ""
+        died = "; if it has died, the run is free a minute later" if self.leased else ""
         return f"{where}run {self.run_id} is held by {by}; wait until that process ends, or stop it first{died}"
 
 
@@ -254,7 +254,7 @@ class StillOpen(IllegalTransition):
 def open_words(until: datetime | None, *, cancelling: bool) -> str:
     """The reason why an order stays in doubt, and when it can be settled, for people."""
     if until is None:
-        return "a request to cancel this order's task is on its way"
+        return "a request to cancel this order's task is in flight"
     request = "a request to cancel this order's task" if cancelling else "the request that was sent for this order"
     return f"{request} was not answered, and may still take effect until {written(until, seconds=True)}"
 

@@ -207,7 +207,7 @@ class Proposals:
             summary = await sum_up()
         except Exception as error:
             if same and same[0].state is ProposalState.DONE:  # else it would seem that nothing was ever sent
-                error.add_note(f"the same was sent before: proposal {same[0].id} is done")
+                error.add_note(f"the same request was sent before: proposal {same[0].id} is done")
             raise
         if same and await self._still_holds(same[0], summary):
             return same[0]
@@ -283,9 +283,7 @@ class Proposals:
                 raise UsageError(f"{ended}, approve it again at a terminal to send the rest", "E614")
             raise UsageError(f"{ended}, reject it at a terminal, and propose it again", "E614")
         if last.state is ProposalState.PROPOSED:
-            raise UsageError(
-                f"this is not the digest of proposal {last.id}, which was neither approved nor rejected", "E614"
-            )
+            raise UsageError(f"this is not the digest of proposal {last.id}: nothing was approved or rejected", "E614")
         again = "" if last.state is ProposalState.DONE else ": propose it again"
         why = f"proposal {last.id} is {last.state}, and can be neither approved nor rejected{again}"
         raise UsageError(why, "E614")

@@ -156,7 +156,7 @@ class Run(Notes):
             if adding.done() and not adding.cancelled() and adding.exception() is None:
                 claimed = [answer for answer in adding.result() if isinstance(answer, int)]
                 with suppress(LedgerError):  # then another process recovers them
-                    await uninterrupted(self.withdraw_claimed(claimed, "not sent: its caller was cancelled"))
+                    await uninterrupted(self.withdraw_claimed(claimed, "not sent: the caller was cancelled"))
             raise
 
     def knows_task(self, task_id: str) -> bool:

@@ -181,17 +181,17 @@ class BrakeWatch:
         total = self._spent + sum(prices.values())
         if total > limit.millicents:
             shown = f"{limit.currency} {limit.amount:,.2f}".strip()
-            raise LimitReached(f"the next orders would bring the spend above {shown}", "E602")
+            raise LimitReached(f"the next orders would bring the spend above the limit of {shown}", "E602")
         self._spent = total
         return prices
 
     def _in_a_row_reached(self, place: int) -> Iterator[LimitReached]:
         for counted, limit, what, advice in (
-            (InDoubt, self._brakes.doubts_in_a_row, "in doubt", "the service, or the way to it, is down"),
+            (InDoubt, self._brakes.doubts_in_a_row, "in doubt", "GotSurge, or the connection to it, may be down"),
             (Refused, self._brakes.refusals_in_a_row, "refused", "check whether the orders share a fault"),
         ):
             if limit is not None and self._ended[place] <= {counted} and self._in_a_row(place, counted) >= limit:
-                why = f"{number_of(limit, 'chunk is', 'chunks in a row are')} {what}, which is the limit: {advice}"
+                why = f"{number_of(limit, 'chunk is', 'chunks in a row are')} {what}, so the limit is reached: {advice}"
                 yield LimitReached(why, "E601")
 
     def _in_a_row(self, place: int, counted: type) -> int:

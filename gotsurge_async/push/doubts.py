@@ -64,7 +64,7 @@ def left_with(
 
     Each result has the draft's own reason, such as a refusal; else the ``error`` that ended the broadcasts.
     """
-    unknown = OutcomeUnknown("no answer shows what became of it", "E608", operation=DRAFTS_BROADCAST.name)
+    unknown = OutcomeUnknown("no answer shows the outcome of the broadcast", "E608", operation=DRAFTS_BROADCAST.name)
     results: list[InDoubt[PendingOrder] | Unprocessed[PendingOrder]] = []
     stopped_by: GotSurgeError | None = None
     for draft in drafts:
@@ -76,9 +76,9 @@ def left_with(
         if stopped_by is None and not is_its_own and (not draft.status or draft.status.is_draft):
             stopped_by = error or reason
         if draft.may_be_out:
-            why = f"the order may have been broadcast: {reason}"
+            why = f"the order may have been broadcast ({reason})"
             if is_refused:
-                why = f"a broadcast of the order was refused, but an earlier one may act: {reason}"
+                why = f"a broadcast of the order was refused, but an earlier one may act ({reason})"
             doubt = OutcomeUnknown(why, "E608", operation=DRAFTS_BROADCAST.name)
             results.append(InDoubt(order=draft.order, error=doubt))
         else:

@@ -186,7 +186,7 @@ class Entering(Struct):
         more = f" and {len(keys) - NAMED:,} more" if len(keys) > NAMED else ""
         newest, these = number_of(NEWEST, "task"), number_of(len(keys), "order")
         return OrdersThere(
-            f"ledger {self.ledger.path}: is new to this account, but the account's newest {newest} already include "
+            f"ledger {self.ledger.path} is new to this account, but the account's newest {newest} already include "
             f"{these} of this run: {', '.join(keys[:NAMED])}{more}. A second driver would come for each "
             "order, so nothing was sent. Use the ledger that sent these orders, or push the other orders in a separate "
             "file"
@@ -214,7 +214,7 @@ class Entering(Struct):
                         break
                 else:
                     if newest.gap:
-                        log.warning("the Task List is not whole, so it may have these orders: %s", newest.gap)
+                        log.warning("the Task List is incomplete (%s), so these orders may already exist", newest.gap)
                         return there, 1
         except (CallError, SignInNeeded) as error:
             if mode is Mode.DIRECT and isinstance(error, Unauthorized | Forbidden | NotFound | SignInNeeded):
@@ -222,7 +222,7 @@ class Entering(Struct):
                 return there, TRIES if isinstance(error, Forbidden | NotFound) else 0
             if isinstance(error, SignInNeeded):
                 raise
-            log.warning("the Task List cannot be read, so it is unknown whether it has these orders: %s", error)
+            log.warning("the Task List cannot be read (%s), so these orders may already exist", error)
             return there, 0 if isinstance(error, Unauthorized) else 1
         return there, TRIES
 
@@ -285,8 +285,7 @@ async def warn_of_other_servers(
     others = {info.options[API_BASE] for info in runs if not is_at(info, api_base)}
     for other in sorted(others - (warned or set())):
         log.warning(
-            "the ledger has runs of the server %s under the environment %s: the keys of their orders that were sent "
-            "%s at %s",
+            "the ledger has runs of the server %s under the environment %s: keys that those runs have sent %s at %s",
             *(other, environment, how, api_base),
         )
     if warned is not None:

@@ -94,7 +94,8 @@ class MapUse(Struct, frozen=True, kw_only=True):
             before = last.shapes.get(column)
             if before and (new := [shape for shape in shapes if shape and shape not in before]):
                 differences.append(
-                    f'"{plain(column)}" has {_listed(new)}; the last push with this map had {_listed(before)}'
+                    f'the column "{plain(column)}" has values like {_listed(new)}; the last push with this map had '
+                    f"{_listed(before)}"
                 )
         for currency, price in self.prices.items():
             was = last.prices.get(currency)

@@ -102,7 +102,7 @@ class Plan(Struct, frozen=True, kw_only=True):
         """Lines about probable mistakes: each kind with its number and the first ones; ``tail`` ends the last line."""
         tight = [f"{self.file}:{window.line}: {window.key}: {window.rule}" for window in self.tight]
         for lines, count, one, several in (
-            (tight, self.tight_count, "window that is too narrow", "windows that are too narrow"),
+            (tight, self.tight_count, "time window that is too narrow", "time windows that are too narrow"),
             (
                 self.similar,
                 self.similar_count,

@@ -149,7 +149,7 @@ class Draft:
         if status is None:
             return None
         if status in ENDED_EARLY:  # whether it was ever broadcast or not: no driver has it, and none will
-            why = "expired at the service" if status == TaskStatus.EXPIRED else "cancelled at the service"
+            why = "expired at GotSurge" if status == TaskStatus.EXPIRED else "cancelled at GotSurge"
             self.result = Refused(order=order, error=Conflict(why, "E608", operation=DRAFTS_BROADCAST.name))
             return OrderOutcome(order.id, OrderState.CANCELLED, status=status, error=why)
         # An unknown status may mean that the draft was cancelled. It proves something only if it has changed since, and
@@ -163,7 +163,7 @@ class Draft:
             why = (
                 f"the task has the status {status}, which this version does not know"
                 if status
-                else "the answer shows no status of the task"
+                else "the answer does not show the task's status"
             )
             self.trouble = OutcomeUnknown(why, "E608", operation=PLATFORM_TASKS_GET.name)
             return None

@@ -231,7 +231,7 @@ class Worker:
         if run_id not in self._elsewhere:
             self._elsewhere.add(run_id)
             own = info.options[API_BASE]
-            log.warning("%s: run %s belongs to the server %s, not to %s: skipped", self.name, run_id, own, api_base)
+            log.warning("%s skips run %s, which belongs to the server %s, not to %s", self.name, run_id, own, api_base)
         return False
 
     async def _send(self, ledger: Ledger, run: SegmentRun) -> GotSurgeError | None:

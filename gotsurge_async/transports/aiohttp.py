@@ -301,7 +301,7 @@ def _classify(error: Exception) -> TransportError:
     reason = _reason(error)
     match error:
         case aiohttp.ClientHttpProxyError():  # it answers CONNECT, before anything of the request
-            return NothingSent(f"the proxy refused: HTTP {error.status}", "E113")
+            return NothingSent(f"the proxy refused the connection: HTTP {error.status}", "E113")
         case aiohttp.ConnectionTimeoutError():
             return NothingSent(f"no connection in time: {reason}")
         case aiohttp.ClientConnectorError():  # refused, DNS, TLS; a child of ClientOSError, which proves nothing

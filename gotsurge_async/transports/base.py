@@ -95,7 +95,7 @@ async def read_all(parts: AsyncIterable[bytes], encoding: str = "") -> bytes:
     """
     packing = encoding.strip().lower()
     if packing not in ("", "identity", "gzip", "deflate"):
-        raise MaybeSent(f"the answer is compressed as {encoding:.60}: request gzip, or no compression")
+        raise MaybeSent(f"the answer is compressed as {encoding:.60}, but only gzip and deflate can be read")
     unpacking = None if packing in ("", "identity") else zlib.decompressobj(zlib.MAX_WBITS | 32)
     read, size = [], 0
     try:

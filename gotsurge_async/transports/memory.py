@@ -36,7 +36,7 @@ class MemoryTransport:
             answer = self._handler(request)
             return await answer if inspect.isawaitable(answer) else answer
         if not self._script:
-            raise AssertionError(f"no answer is left for {request!r}")
+            raise AssertionError(f"no scripted answer is left for {request!r}")
         scripted = self._script.popleft()
         if isinstance(scripted, BaseException):
             raise scripted

@@ -128,7 +128,7 @@ class Alert:
             return self.detail
         status = in_words(self.status) or "status unknown"
         if self.kind is AlertKind.UNJUDGED:
-            return f"{status}; what was read of it cannot be judged: look at its task"
+            return f"{status}; the task could not be checked for alerts: look at it yourself"
         if self.at is None:
             return status
         when = f"on {written(self.at, zone)}"
@@ -149,7 +149,7 @@ class Alert:
             case AlertKind.FAILED:
                 return f"{status} {when}"
             case AlertKind.IN_DOUBT:
-                return f"in doubt, sent {when}: nobody knows whether GotSurge has it"
+                return f"in doubt, sent {when}: nobody knows whether GotSurge has the order"
 
     def document(self, now: datetime, zone: tzinfo | None = None) -> dict[str, Any]:
         """The alert for programs, as plain values."""
@@ -283,7 +283,7 @@ def _alerts_of(order: BookOrder, now: datetime, limits: Limits) -> list[Alert]:
             task = evolve(task, current_status=order.status)
         found = alerts(task, now, limits, account=order.account)
     except Exception:  # whatever one task holds, the others are judged
-        _log.exception("task %s cannot be judged", order.task_id)
+        _log.exception("task %s could not be checked for alerts", order.task_id)
         found = [Alert(kind=AlertKind.UNJUDGED, name=order.task_id, status=order.status or "", account=order.account)]
     return [evolve(alert, tracking_id=alert.tracking_id or order.key, seen_at=order.seen_at) for alert in found]
 

@@ -235,7 +235,7 @@ class Follower:
         try:
             await self._book.take_in(self._ledger, account_of=self._account_of)
         except LedgerError as error:
-            log.warning("the pushed orders could not be taken into the book: %s", error)
+            log.warning("pushed orders could not be added to the order book: %s", error)
 
     async def _learn(self) -> None:
         with suppress(StoreError):
@@ -291,7 +291,7 @@ class Follower:
         while self._keep is not None:
             before, hands_on = self._clock.now() - self._keep, self._worker is not None
             if gone := await self._book.forget(before, accounts=self._accounts, only_handed_on=hands_on):
-                log.info("%d orders were forgotten that were at their end for long", gone)
+                log.info("%d orders that ended long ago were removed from the order book", gone)
             await self._clock.sleep(FORGET_EVERY)
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
@@ -300,9 +300,9 @@ class Follower:
             try:
                 await part()
             except StoreError as error:
-                log.warning("inbox or book cannot be used now: %s", error)
+                log.warning("the inbox or the order book cannot be used now: %s", error)
             except Exception:
-                log.exception("following orders failed, and begins anew")
+                log.exception("following orders failed, and starts again")
             await self._clock.sleep(_RESTART)
 
 
@@ -363,7 +363,7 @@ class Worker:
             return await self._book.waiting(most, accounts=self._accounts, lease=LEASE, newest=newest, pauses=PAUSES)
         except StoreError as error:
             if self._seldom.may(str(error)):
-                log.warning("changes cannot be read now, and wait: %s", error)
+                log.warning("changes cannot be read now, and are handled later: %s", error)
             return []
 
     async def _end(self) -> None:
@@ -375,7 +375,7 @@ class Worker:
             await asyncio.wait(self._running, timeout=CANCEL_SECONDS)
         if self._running:
             names = ", ".join(sorted(each.get_name() for each in self._running))
-            log.error("handlers did not end when they were cancelled, and are left alone: %s", names)
+            log.error("handlers were cancelled, but are still running: %s", names)
 
     def _ended(self, handing: asyncio.Task[None]) -> None:
         self._running.discard(handing)
@@ -405,7 +405,7 @@ class Worker:
                 self._failures = 0 if why is None else self._failures + 1
                 await self._note_until_done(change, why)
         except StoreError as error:
-            log.warning("change %d comes again when its lease is over: %s", change.number, error)
+            log.warning("change %d will be handled again when its lease ends: %s", change.number, error)
         finally:
             self._book.let_go(change)
 
@@ -418,7 +418,7 @@ class Worker:
                 return await self._note(change, why)
             except StoreError as error:
                 if tries == 1:
-                    log.warning("change %d: what became of it is noted later: %s", change.number, error)
+                    log.warning("change %d: the outcome cannot be recorded yet: %s", change.number, error)
             await self._clock.sleep(min(POLL * tries, LEASE.total_seconds()))
 
     async def _note(self, change: Change, why: str | None) -> None:

@@ -46,7 +46,7 @@ def key_of(secret: Secret) -> bytes:
     except (binascii.Error, ValueError):
         key = b""
     if not secret.reveal().startswith(PREFIX) or not 24 <= len(key) <= 64:
-        raise ConfigError(f"the secret for forwarding must be {PREFIX} and 24 to 64 bytes in base64", "E805")
+        raise ConfigError(f"the secret for forwarding must be {PREFIX} followed by 24 to 64 bytes in base64", "E805")
     return key
 
 
@@ -103,7 +103,7 @@ class Forwarder:
                 return tries
             wait = backoff(_AGAIN, tries, 1.0)
             log.warning(
-                "event %d was not taken by %s (%s): again in %.1f s", stored.id, url_for_log(self._url), why, wait
+                "event %d was not accepted by %s (%s): next try in %.1f s", stored.id, url_for_log(self._url), why, wait
             )
             await self._clock.sleep(wait)
 
@@ -116,8 +116,8 @@ class Forwarder:
             where = url_for_log(self._url)
             if self._seldom.may(why):
                 log.warning(
-                    "change %d of task %s was not taken by %s (%s): it is sent again, and others that fail in this way "
-                    "are not named for a minute", change.number, change.task_id, where, why
+                    "change %d of task %s was not accepted by %s (%s): it is sent again; similar failures are "
+                    "not logged for a minute", change.number, change.task_id, where, why
                 )  # fmt: skip
             raise NotDelivered(f"{where}: {why}")
 

@@ -200,7 +200,7 @@ class Inbox:
         except MalformedEvent as error:
             return EventState.DEAD, None, str(error), None
         if event.task_id is None:
-            return EventState.DONE, None, f"is of {event.model_name}, and not of a task", event
+            return EventState.DONE, None, f"is about {event.model_name}, not about a task", event
         return EventState.WAITING, event.task_id, None, event
 
     async def _has_learned(self) -> bool:

@@ -193,7 +193,9 @@ class Reads:
                     continue
                 self._held.difference_update(made_room)
             self._held.add(event.id)
-        await self._inbox.not_ours(of_no_use, "GotSurge did not know the task shortly before, and is asked again")
+        await self._inbox.not_ours(
+            of_no_use, "GotSurge did not know the task a moment ago; the task will be read again"
+        )
 
     async def sweep(self) -> None:
         """Queue the tasks without news for too long, until cancelled."""
@@ -268,7 +270,7 @@ class Reads:
         try:
             await self._task_read(account, task)
         except GotSurgeError as error:
-            log.warning("task %s was read, and settled nothing: %s", task_id, error)
+            log.warning("task %s was read, but no order could be settled by it: %s", task_id, error)
 
     async def _late(self, wanted: Wanted, task: Task) -> list[int]:
         """The new events that claim a later status than the task shows, which must be read again for them."""
@@ -287,14 +289,14 @@ class Reads:
             or wanted.absences >= len(PAUSES)
             or (wanted.key not in self._absent and len(self._absent) >= MOST_ABSENT)
         ):
-            why = "GotSurge does not know the task, or not of this account"
+            why = "GotSurge does not have the task, or does not show it to this account"
             await self._settle(wanted, partial(self._inbox.not_ours, why=why))
             return
         self._absent.add(wanted.key)
         self._lanes.put_off(wanted, self._clock.monotonic() + PAUSES[wanted.absences])
         wanted.absences += 1
         wanted.events, more = wanted.events[:MOST_EVENTS], wanted.events[MOST_EVENTS:]  # some came while it was read
-        await self._inbox.not_ours(more, "GotSurge did not know the task shortly before, and is asked again")
+        await self._inbox.not_ours(more, "GotSurge did not know the task a moment ago; the task will be read again")
         self._held.difference_update(more)
         await self._inbox.drop_bodies(wanted.events)
 
@@ -346,7 +348,7 @@ class Reads:
         tries = _REFUSED_TRIES if refused else _UNREADABLE_TRIES
         if never or ((refused or unreadable) and wanted.tries >= tries):
             try:
-                await self._settle(wanted, partial(self._inbox.dead, why=f"its task cannot be read: {error}"))
+                await self._settle(wanted, partial(self._inbox.dead, why=f"the task cannot be read: {error}"))
                 await self._book.not_found(account, task_id)  # the sweep does not ask for it at once
             except StoreError as store_error:
                 error = store_error
@@ -357,7 +359,7 @@ class Reads:
             if not isinstance(error, StoreError):
                 self._note_failure(account, task_id, begun)
         wait = backoff(_AGAIN, wanted.tries, 1.0)
-        log.info("task %s could not be read, again in %.0f s: %s", task_id, wait, error)
+        log.info("task %s could not be read; next try in %.0f s: %s", task_id, wait, error)
         self._lanes.put_off(wanted, self._clock.monotonic() + wait)
 
     async def _settle(

@@ -107,10 +107,10 @@ _TAKEN = Answer(200, "ok\n")
 NOT_FOUND = Answer(404, "Not Found\n")
 _NOT_ALLOWED = Answer(405, "GotSurge posts its events here\n", {"Allow": "POST"})
 _NOT_YOU = Answer(403, "Forbidden\n")
-_TOO_SLOW = Answer(408, "The body did not come in time\n", {"Connection": "close"})
+_TOO_SLOW = Answer(408, "The body did not arrive in time\n", {"Connection": "close"})
 _TOO_LARGE = Answer(413, "The body is too large\n", {"Connection": "close"})
-_TOO_MANY = Answer(429, "Too many events: come again\n", {"Retry-After": "1"})
-_NOT_KEPT = Answer(503, "The event could not be kept: send it again\n", {"Retry-After": "10"})
+_TOO_MANY = Answer(429, "Too many events: send it again later\n", {"Retry-After": "1"})
+_NOT_KEPT = Answer(503, "The event could not be stored: send it again later\n", {"Retry-After": "10"})
 
 
 class Seldom:
@@ -197,7 +197,7 @@ class Receiver:
         source = delivery.source()
         if not self._addresses.admits(source):
             if self._seldom.may("address"):
-                log.warning("an event with the right token came from an address not allowed: %s", source.peer)
+                log.warning("an event with the right token came from an address that is not allowed: %s", source.peer)
             return _NOT_YOU
         if delivery.length is not None and delivery.length > self._largest:
             return _TOO_LARGE
@@ -233,15 +233,15 @@ class Receiver:
             await self._inbox.put(self.account, body, sender)
         except InboxFull as error:
             if self._seldom.may("full"):
-                log.error("events are answered 503: %s", error)  # noqa: TRY400 - no line of code is at fault
+                log.error("events are answered with 503: %s", error)  # noqa: TRY400 - no line of code is at fault
             return _NOT_KEPT
         except StoreError as error:
             if not self._failing:  # once: the log may be on the same disk
-                log.error("events cannot be kept, and are answered 503: %s", error)  # noqa: TRY400
+                log.error("events cannot be stored, and are answered with 503: %s", error)  # noqa: TRY400
             self._failing = True
             return _NOT_KEPT
         if self._failing:
-            log.warning("events can be kept again")
+            log.warning("events can be stored again")
         self._failing = False
         return _TAKEN
 

@@ -189,7 +189,7 @@ def _shortened(db: Database, rows: Sequence[Row], known: Set[bytes]) -> Sequence
 def _short(row: Row) -> Row:
     *_, size, body = row
     short = read_event(body).shortened()
-    return *row[:6], f"only its names are kept of {size:,} bytes: its task is not known", len(short), short
+    return *row[:6], f"only the names of this event ({size:,} bytes) are kept: its task is not known", len(short), short
 
 
 def _known(db: Database, rows: Sequence[Row]) -> Set[bytes]:

@@ -87,7 +87,7 @@ class Settler:
             try:
                 await self.look_once()
             except LedgerError as error:
-                log.warning("orders in doubt could not be looked for: %s", error)
+                log.warning("orders in doubt could not be read from the ledger: %s", error)
             await self.clock.sleep(LOOK_EVERY)
 
     async def look_once(self) -> None:
@@ -182,7 +182,7 @@ class Settler:
             read_at = min(began for _, began in read)
             result = await reconciler.settle_by(run, [task for task, _ in read], read_at=read_at)
             for order in (*result.created, *result.cancelled):
-                log.info("order %s of run %s was in doubt: task %s is its own", order.key, run, order.task_id)
+                log.info("order %s of run %s is no longer in doubt: its task is %s", order.key, run, order.task_id)
             for each in result.doubled:
                 log.error("order %s of run %s was %s", each.key, run, each.reason)
 
@@ -248,7 +248,7 @@ class LedgerNames:
                 known |= {(environment, name) for name in await self.ledger.known(environment, some)}
         except LedgerError as error:
             if not self._failing:  # once: there may be thousands of events
-                log.warning("the ledger could not be asked for the orders that events name: %s", error)
+                log.warning("the orders that events name could not be read from the ledger: %s", error)
             self._failing = True
         else:
             self._failing = False

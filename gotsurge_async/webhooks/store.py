@@ -124,7 +124,7 @@ class Books(Backend, Watcher):
             self._numbers = dict(db.driver.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
         self._numbers = self._numbers or {"": 0}
         replaced = Coded("the file was removed or replaced while it was open", "E803")
-        log.error("%s: %s; what is there now is used", self.place, replaced)
+        log.error("%s: %s; the file that is there now is used", self.place, replaced)
         raise self.failure(Trouble.UNUSABLE, replaced)
 
     def absent(self) -> ConfigError:

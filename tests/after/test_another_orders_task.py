@@ -193,7 +193,7 @@ async def test_an_order_whose_task_has_another_invoice_number_is_created(
         async def connect() -> GotSurge:
             return here.gs
 
-        with pytest.raises(UnusableSource, match=f"its task {task_id} exists, and is broadcasting"):
+        with pytest.raises(UnusableSource, match=f"the order's task {task_id} exists, and is broadcasting"):
             await resolve(here.ledger, run_id, [Resolution(key="K-0")], by="Mei", connect=connect)
 
 
@@ -295,7 +295,7 @@ async def test_a_person_is_told_what_to_do_with_an_order_that_has_another_orders
         async def connect() -> GotSurge:
             return here.gs
 
-        why = f"if task {own.id} is its own and must be delivered, leave the order in doubt"
+        why = f"if task {own.id} is this order's and must be delivered, leave the order in doubt"
         with pytest.raises(UnusableSource, match=why):
             await resolve(here.ledger, run_id, [Resolution(key="Y", task_id=own.id)], by="Mei", connect=connect)
         await here.gs.tasks.cancel(own.id, reason="sent twice")

@@ -120,7 +120,7 @@ async def test_a_key_is_not_freed_while_another_task_of_it_is_live(
         (other,) = (await here.gs.tasks.create([order(name)])).tasks
         found = await Auditor(here, tmp_path).find()
         assert [(each.kind, each.key, each.task_ids) for each in found] == [(Kind.CHANGED, "T-0", (other.id,))]
-        assert f"task {other.id} has its tracking id and is live" in found[0].details
+        assert f"live task {other.id} has the order's tracking id" in found[0].details
         assert await Auditor(here, tmp_path).repair(run_id, found) == []
         await here.push(orders(4))
         assert live(here) == {name: 1, "T-1": 1, "T-2": 1, "T-3": 1}
@@ -134,7 +134,7 @@ async def test_a_task_that_is_still_hidden_has_not_vanished(tmp_path: Path) -> N
         auditor = Auditor(here, tmp_path)
         found = await auditor.find()
         assert [each.kind for each in found] == [Kind.VANISHED] * 2
-        assert all("may be hidden until" in each.details for each in found)
+        assert all("may show an old state until" in each.details for each in found)
         assert await auditor.repair(run_id, found) == []
         here.simulator.advance(61)
         assert await auditor.find() == []
@@ -185,7 +185,7 @@ async def test_what_others_did_is_named(tmp_path: Path, account: str) -> None:
         here.simulator.move(tasks["T-2"], "complete", through=True)
         found = {each.key: each for each in await auditor.find()}
         assert {key: each.kind for key, each in found.items()} == {"T-0": Kind.CANCELLED, "T-1": Kind.CHANGED}
-        assert "price was sent as 500000, and is 999000" in found["T-1"].details
+        assert "price was sent as 500000, but is now 999000" in found["T-1"].details
         assert await auditor.repair(run_id, list(found.values())) == ["T-0"]
         assert (await here.states(run_id))["T-1"] is OrderState.CREATED
         assert await auditor.kinds() == {"T-1": Kind.CHANGED}
@@ -212,7 +212,7 @@ async def test_a_changed_task_was_changed_in_words(tmp_path: Path) -> None:
             await here.gs.platform.tasks.update(task, **changes)
         found = {each.key: each for each in await Auditor(here, tmp_path).find()}
         assert found.keys() == {"T-1", "T-3", "T-4"}
-        assert f", and is {written(later.start_time_utc, seconds=True)} to " in found["T-4"].details
+        assert f"but is now {written(later.start_time_utc, seconds=True)} to " in found["T-4"].details
         assert "from_address.street_address was sent as 1 pioneer rd" in found["T-1"].details
 
 
@@ -275,7 +275,7 @@ async def test_a_task_list_that_is_not_whole_is_named(tmp_path: Path) -> None:
             for most_reads in (2, None):
                 assert await auditor.find(most_reads=most_reads) == []
                 assert bool(auditor.audit.incomplete) is (most_reads is not None)
-                assert "the Task List is not whole: of 5 tasks only 0 were shown" in auditor.audit.remarks[0]
+                assert "the Task List is incomplete (of 5 tasks only 0 were shown)" in auditor.audit.remarks[0]
 
 
 async def test_one_task_of_two_orders_is_named(tmp_path: Path) -> None:
@@ -320,7 +320,7 @@ async def test_a_service_that_fails_in_the_middle_is_not_taken_for_an_answer(tmp
         here.simulator.order_fault(Fault(operation="tasks.get", kind="status", status=500, after_calls=30))
         auditor = Auditor(here, tmp_path)
         assert await auditor.find() == []
-        assert "could not be read to the end" in auditor.audit.incomplete
+        assert "could not all be read" in auditor.audit.incomplete
         assert auditor.audit.error is not None
         assert stat.S_IMODE((tmp_path / "notes.db").stat().st_mode) == 0o600
         here.simulator.clear_faults()
@@ -372,8 +372,8 @@ async def test_a_list_that_became_shorter_is_read_from_its_beginning_again(tmp_p
         with patch.object(transport, "send", shorter):
             assert await auditor.find() == []
         again, *others = auditor.audit.remarks
-        assert again == "the Task List no longer has page 3: it is read again from page 1"
-        assert all(other.startswith("the Task List is not whole: page 3 was refused") for other in others)
+        assert again == "the Task List no longer has page 3: the audit reads the list again from page 1"
+        assert all(other.startswith("the Task List is incomplete (page 3 was refused") for other in others)
         assert (auditor.audit.incomplete, auditor.audit.orders) == ("", 12)
 
 

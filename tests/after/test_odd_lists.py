@@ -54,7 +54,7 @@ async def test_on_a_list_that_is_not_whole_nothing_is_absent(tmp_path: Path, tol
             result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
             assert await here.absent(run_id) == set()
         assert len(result.in_doubt) == 2
-        assert "the Task List is not whole" in result.troubles[0]
+        assert "the Task List is incomplete" in result.troubles[0]
 
 
 @pytest.mark.parametrize("switches", [{"meta": "absent"}, {"meta": "empty"}, {"meta_total": False}])
@@ -83,7 +83,7 @@ async def test_an_order_whose_name_is_written_otherwise_is_not_absent(
             assert await here.absent(run_id) == {"T-0"}
             result = await Reconciler(here.gs, here.ledger).reconcile(run_id)
     assert [(each.key, len(each.task_ids)) for each in result.in_doubt] == [("T-0", 0), ("T-1", 0)]
-    assert "may be its task" in result.in_doubt[1].reason
+    assert "may be this order's" in result.in_doubt[1].reason
 
 
 async def test_what_a_list_that_is_not_whole_shows_is_there(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ async def test_a_task_in_an_unknown_status_is_not_called_a_draft(tmp_path: Path)
         reconciler = Reconciler(here.gs, here.ledger, rescan_after=0)
         result = await reconciler.reconcile(run_id)
         assert (result.still_draft, [each.key for each in result.in_doubt]) == ((), ["T-0"])
-        assert "does not prove that it was broadcast" in result.in_doubt[0].reason
+        assert "does not prove that the order was broadcast" in result.in_doubt[0].reason
         here.simulator.move((await here.tasks(run_id))["T-0"], "accepted")
         assert [each.key for each in (await reconciler.reconcile(run_id)).created] == ["T-0"]
 

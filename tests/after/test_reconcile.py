@@ -122,7 +122,7 @@ async def test_a_task_that_was_over_before_the_run_proves_nothing(tmp_path: Path
         here.clock.ahead += timedelta(days=2)
         run_id = await here.lose(orders(1), when="before")
         (doubt,) = (await Reconciler(here.gs, here.ledger).reconcile(run_id)).in_doubt
-        assert "older than its last sending" in doubt.reason
+        assert "older than the last attempt to send" in doubt.reason
         assert doubt.task_ids == (earlier.id,)
 
 
@@ -140,7 +140,7 @@ async def test_a_task_that_was_over_before_an_order_of_an_old_run_was_sent_prove
         async with await here.ledger.hold(info.id) as run:
             await push.send(run)
         (doubt,) = (await Reconciler(here.gs, here.ledger).reconcile(info.id)).in_doubt
-        assert "older than its last sending" in doubt.reason
+        assert "older than the last attempt to send" in doubt.reason
 
 
 async def test_an_order_of_a_crash_was_sent_before_the_crash(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ async def test_an_unused_draft_proves_nothing(tmp_path: Path) -> None:
         await here.gs.platform.drafts.broadcast([unused])
         run_id = await here.lose(orders(1), when="before")
         (doubt,) = (await Reconciler(here.gs, here.ledger).reconcile(run_id)).in_doubt
-        assert "may be another order's" in doubt.reason
+        assert "or another order's" in doubt.reason
 
 
 async def test_a_double_is_named_and_stays_in_doubt(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ async def test_a_task_that_is_recorded_for_another_order_meanwhile_is_not_taken(
         monkeypatch.setattr(Ledger, "owners", nothing)
         result = await Reconciler(here.gs, here.ledger).reconcile(run.id)
         (left,) = result.in_doubt
-        assert (left.key, left.reason) == ("another key A", f"its task {taken} is recorded for another order")
+        assert (left.key, left.reason) == ("another key A", f"task {taken} is recorded for another order")
         states = {"another key A": OrderState.IN_DOUBT, "another key B": OrderState.CREATED}
         assert await here.states(run.id) == states
 
@@ -319,7 +319,7 @@ async def test_the_task_of_another_runs_order_is_not_taken(tmp_path: Path, when:
                 await run.record([OrderOutcome(theirs, OrderState.IN_DOUBT, error="the answer was lost")])
             result = await Reconciler(here.gs, here.ledger).reconcile(first)
             assert await here.absent(first) == set()
-        assert [(each.key, "may be another order's" in each.reason) for each in result.in_doubt] == [("A", True)]
+        assert [(each.key, "or another order's" in each.reason) for each in result.in_doubt] == [("A", True)]
         assert await here.states(first) == {"A": OrderState.IN_DOUBT}
 
 

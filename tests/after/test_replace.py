@@ -68,8 +68,8 @@ async def test_what_cannot_be_changed_says_what_to_do(tmp_path: Path) -> None:
             done = await replace_changed(here.gs, run, concurrency=1)
             rows = await told(run)
         assert done.left == 3
-        assert "items cannot be changed in a task: gotsurge undo" in rows["T-0"][1]
-        assert "its task is expired" in rows["T-1"][1]
+        assert "items cannot be changed in a task: run gotsurge undo" in rows["T-0"][1]
+        assert "the order's task is expired" in rows["T-1"][1]
         assert "not changed: " in rows["T-2"][1]
         assert {state for state, _ in rows.values()} == {OrderState.CHANGED}
 
@@ -158,7 +158,7 @@ async def test_two_pushes_that_change_one_order_leave_no_wrong_text(tmp_path: Pa
             assert await _texts(here, old, mine, other) == [changed, changed, created]
         else:  # which of the two was the last is not known here
             assert (done.replaced, done.left, done.unknown) == (0, 0, 1)
-            assert "another push changed the task meanwhile" in why
+            assert "another push changed the task in the meantime" in why
             assert await _texts(here, old, mine, other) == [changed] * 3
             await change()
             assert await _texts(here, old, mine, other) == [changed, changed, created]
@@ -179,7 +179,7 @@ async def test_a_task_that_another_push_is_changing_is_left_alone(tmp_path: Path
             with patch.object(type(other), "rivals", AsyncMock(side_effect=[[late], []])):
                 done = await replace_changed(here.gs, other, concurrency=1)
             assert (done.left, done.unknown, done.stopped_by) == (1, 0, None)
-            assert "another push is changing its task, or has changed it" in (await told(other))["T-0"][1]
+            assert "another push is changing the order's task, or has changed it" in (await told(other))["T-0"][1]
 
 
 @pytest.mark.parametrize("status", [401, 429, 503])

@@ -63,7 +63,9 @@ async def test_an_order_whose_named_task_was_cancelled_is_cancelled(tmp_path: Pa
         read = [await here.gs.tasks.get(task["id"])]
         result = await Reconciler(here.gs, here.ledger).settle_by(run_id, read, read_at=here.ledger.now())
         step = f"gotsurge resolve {run_id} --key T-0 --created {task['id']}"
-        assert [doubt.reason.endswith(f"if it is its own: {step}") for doubt in result.in_doubt] == [True]
+        assert [doubt.reason.endswith(f"if the task is this order's, run: {step}") for doubt in result.in_doubt] == [
+            True
+        ]
 
         async def connect() -> GotSurge:
             return here.gs

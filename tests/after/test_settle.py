@@ -73,13 +73,13 @@ ONE, STAYS = orders(1), {"T-0": IN_DOUBT}
 LATER = order("T-0", from_time_window=window(timedelta(hours=2)))
 BILLED = order("T-0", invoice_number="OTHER")
 LATER_BILLED = attrs.evolve(LATER, invoice_number="INV")
-OTHERS = "may be another order's"
+OTHERS = "or another order's"
 CASES = {
     "cancelled": Case(ONE, STAYS, "does not prove that this order was", moved="cancelled"),
     "expired": Case(ONE, {"T-0": CREATED}, moved="expired"),
-    "cancelled beside a draft": Case(ONE, STAYS, "has ended", moved="cancelled", drafts=ONE),
+    "cancelled beside a draft": Case(ONE, STAYS, "may also have a live task", moved="cancelled", drafts=ONE),
     "twice": Case(ONE, STAYS, "created more than once", made=ONE),
-    "a draft alone": Case(ONE, STAYS, "does not prove that it was broadcast", when="before", drafts=ONE),
+    "a draft alone": Case(ONE, STAYS, "does not prove that the order was broadcast", when="before", drafts=ONE),
     "another invoice": Case([order("T-0", invoice_number="MINE")], STAYS, OTHERS, when="before", before=[BILLED]),
     "another pickup": Case(ONE, STAYS, OTHERS, when="before", before=[LATER]),
     "another pickup by invoice": Case(
@@ -138,7 +138,7 @@ async def test_a_run_that_is_being_sent(tmp_path: Path) -> None:
         run_id = await here.lose(orders(2))
         async with await here.ledger.hold(run_id):
             assert set((await settled(here, run_id, await read_all(here))).values()) == {OrderState.CREATED}
-        assert {each.by for each in await here.ledger.decisions(run_id)} == {"a read of its task"}
+        assert {each.by for each in await here.ledger.decisions(run_id)} == {"a read of the task"}
 
 
 async def test_a_recorded_draft_is_settled_by_its_own_task(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ async def test_an_order_in_flight_that_is_recorded_while_its_task_settles(tmp_pa
                     patched.setattr(Ledger, "owners", recorded_meanwhile)
                     result = await Reconciler(here.gs, here.ledger).settle_by(first, [task], read_at=here.clock.now())
         # It was not even tried: the ledger would have refused it.
-        assert [(each.key, "may be another order's" in each.reason) for each in result.in_doubt] == [("A", True)]
+        assert [(each.key, "or another order's" in each.reason) for each in result.in_doubt] == [("A", True)]
         assert (await here.states(first), await here.tasks(run.id)) == ({"A": OrderState.IN_DOUBT}, {"B": task.id})
 
 

@@ -50,7 +50,7 @@ async def test_an_older_task_with_another_pickup_proves_nothing(tmp_path: Path, 
         run_id = await here.lose([order("T-0")], when="before")
         with list_tells(here.gs, short):
             (doubt,) = (await Reconciler(here.gs, here.ledger).reconcile(run_id)).in_doubt
-        assert doubt.reason == f"task {task.id} may be its task, and may be another order's"
+        assert doubt.reason == f"task {task.id} may be this order's, or another order's"
 
 
 @pytest.mark.parametrize("detail", ["whole", "nameless", "another order's", "unreadable"])

@@ -87,7 +87,9 @@ def test_an_error_of_the_queue_is_described_on_one_line() -> None:
     """With what the database said, and what to do where its tables are gone; never as a text of the library."""
     error = ConnectorException()
     error.__cause__ = psycopg.errors.UndefinedTable('relation "procrastinate_jobs" does not exist\nLINE 1: …')
-    assert describe(error).startswith('relation "procrastinate_jobs" does not exist; the queue is not there: make it')
+    assert describe(error).startswith(
+        'relation "procrastinate_jobs" does not exist; the queue does not exist: create it'
+    )
     error.__cause__ = psycopg.OperationalError("the connection is lost")
     assert describe(error) == "the connection is lost"
 

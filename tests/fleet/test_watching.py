@@ -104,7 +104,7 @@ async def test_a_run_that_was_stopped_elsewhere_is_reported(fleet: Fleet) -> Non
     assert (await fleet.command("stop", run, "--ledger", fleet.url)).code == 0
     held = await fleet.command("resume", run, *fleet.place)
     worker.send(signal.SIGCONT)
-    assert (held.code, "give the command again in a moment" in held.err) == (6, True), held
+    assert (held.code, "repeat the command in a moment" in held.err) == (6, True), held
     done = await fleet.pushed(push)
     assert (done.code, done.document["error"]) == (5, "stopped: the workers were asked to stop"), done
     assert {each["reason"] for each in done.document["reasons"]} == {"the workers were asked to stop"}

@@ -159,7 +159,7 @@ async def test_what_cannot_be_proposed_again_names_what_was_done(ledger: Ledger)
 
     with pytest.raises(UsageError) as raised:
         await ledger.proposals.propose(request(), sum_up, "kim", "robot", NO_LIMITS)
-    assert raised.value.__notes__ == [f"the same was sent before: proposal {proposal.id} is done"]
+    assert raised.value.__notes__ == [f"the same request was sent before: proposal {proposal.id} is done"]
 
 
 async def test_two_at_once_do_not_both_pass_a_limit(ledger: Ledger, where: str, clock: TurnedClock) -> None:

@@ -250,7 +250,7 @@ async def test_two_orders_with_one_task_are_no_damage(path: Path) -> None:
         assert (kept.state, kept.task_id) == (OrderState.CREATED, "task-10")
         (row,) = [row async for row in ledger.rows(second)]
         assert (row.state, row.task_id) == (OrderState.IN_DOUBT, None)
-        assert row.error == f"its task task-10 is recorded for order TRK-10 of run {first}, too"
+        assert row.error == f"task task-10 is also recorded for order TRK-10 of run {first}"
         await (await loaded(ledger, json_orders(3, 3))).close()
         await ledger.resolve(second, {"TRK-20": "task-20"}, by="mei")
     assert check(path).to_look_at == ()
@@ -275,7 +275,7 @@ async def test_the_times_decide_which_order_keeps_the_task(path: Path, seconds: 
     async with await Ledger.open(path) as ledger:
         rows = [row for run in runs for row in [each async for each in ledger.rows(run)]]
     errors = [
-        f"its task task-10 is recorded for order {key} of run {run}, too"
+        f"task task-10 is also recorded for order {key} of run {run}"
         for key, run in zip(("TRK-20", "TRK-10"), reversed(runs), strict=True)
     ]
     doubtful: list[tuple[OrderState, str | None, str | None]] = [(OrderState.IN_DOUBT, None, error) for error in errors]
@@ -369,7 +369,7 @@ async def test_a_task_that_names_the_order_and_is_recorded_for_another_is_no_abs
         async with await Ledger.open(tmp_path / "ledger.db", clock=here.clock.now) as ledger:
             found = await Reconciler(here.gs, ledger, rescan_after=0).reconcile(second)
             assert [each.task_ids or each.reason for each in found.in_doubt] == [
-                f"task {task.id} may be its task, and may be another order's"
+                f"task {task.id} may be this order's, or another order's"
             ]
             now = attrs.evolve(here, ledger=ledger)
             assert (await now.states(second), await now.absent(second)) == ({"T-2": OrderState.IN_DOUBT}, set())

@@ -83,7 +83,7 @@ def test_differences_are_named(tmp_path: Path) -> None:
     now = use_of(tmp_path, header=header, text=text, row="B,2030-03-05 09:00,05/03/2030 11:00,1 Quay,2 Pier,485.00,x")
     assert now.unlike(last) == [
         'the column "Remark" is new',
-        '"Pickup" has 9999-99-99 99:99; the last push with this map had 99/99/9999 99:99',
+        'the column "Pickup" has values like 9999-99-99 99:99; the last push with this map had 99/99/9999 99:99',
         "the prices are about SGD 485.00 each, but were about SGD 48.50 in the last push with this map",
     ]
 

@@ -433,7 +433,7 @@ async def test_a_push_whose_ledger_is_moved_away_ends_with_what_is_under_way(tmp
     async with pushing(tmp_path, service, mode=Mode.DIRECT) as (push, _):
         run, _ = await push.load_orders(orders(400))
         async with run:
-            with pytest.raises(LedgerMoved, match=r"put the opened file back"):
+            with pytest.raises(LedgerMoved, match=r"put the original file back"):
                 await push.send(run)
             counts = await run.counts()
     assert 2 <= len(service.creates) < 20

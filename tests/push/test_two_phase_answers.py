@@ -359,7 +359,7 @@ async def test_a_read_that_is_refused_is_tried_again_and_stops_no_push(tmp_path:
         ("draft", "still a draft"),
         ("DRAFT", "still a draft"),
         ("queued", "the task has the status queued, which this version does not know"),
-        (None, "the answer shows no status of the task"),
+        (None, "the answer does not show the task's status"),
     ],
 )
 async def test_a_task_that_stays_where_it_is_is_broadcast_as_often_as_one_call_may_be_tried(

@@ -261,7 +261,7 @@ async def test_a_proxy_that_refuses(answer: bytes) -> None:
     assert "planted-password" not in error.reason
     if answer:
         assert isinstance(error, NothingSent)
-        assert error.reason == "the proxy refused: HTTP 407"
+        assert error.reason == "the proxy refused the connection: HTTP 407"
 
 
 async def test_a_proxy_that_is_down_sends_nothing() -> None:

@@ -22,7 +22,7 @@ async def test_a_script_is_played_in_order() -> None:
 
 async def test_a_script_that_has_run_out_says_so() -> None:
     """One request too many fails the test that sent it."""
-    with pytest.raises(AssertionError, match="no answer is left for Request"):
+    with pytest.raises(AssertionError, match="no scripted answer is left for Request"):
         await MemoryTransport([]).send(REQUEST)
 
 

@@ -248,7 +248,7 @@ async def test_one_order_that_cannot_be_judged_is_told_beside_the_others(
         ("T-2", "unjudged"),
         ("T-3", "late_delivery"),
     ]
-    assert "cannot be judged" in found[1].text(DAY)
+    assert "could not be checked for alerts" in found[1].text(DAY)
 
 
 async def test_a_failure_that_is_discovered_late_is_told_for_a_day(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ async def test_a_second_task_that_comes_later_is_told(tmp_path: Path, caplog: py
 
             await eventually(it_is_told)
         (told,) = told_doubles(caplog)
-        assert "order T-0 is a double: 2 living tasks of one name" in told
+        assert "order T-0 is a double: 2 living tasks with the same name" in told
         assert f"task {first} (run {run_id}, key T-0, broadcasting), task {second} (of no push, broadcasting)" in told
         assert await kit.here.tasks(run_id) == {"T-0": first, "T-1": alone}
 

@@ -122,7 +122,7 @@ async def test_little_is_kept_of_what_is_unknown(tmp_path: Path) -> None:
         shown = await here.inbox.show(1)
         assert shown is not None
         assert shown.why is not None
-        assert "only its names are kept" in shown.why
+        assert "only the names of this event" in shown.why
         kept = read_event(shown.body or b"")
         assert (kept.task_id, kept.tracking_id, kept.status) == (shown.task_id, "F", "accepted")
         whole = await here.inbox.show(count + 1)

@@ -381,4 +381,4 @@ async def test_a_book_that_fails_for_a_while_stops_no_task(
         failing = False
         await here.turn(60)
         assert [here.taken(f"T-{number}") for number in range(3)] == [list(WAY[:3])] * 3
-        assert "is noted later: the disk is full" in caplog.text
+        assert "the outcome cannot be recorded yet: the disk is full" in caplog.text

@@ -65,7 +65,7 @@ async def test_a_file_that_was_removed(tmp_path: Path, caplog: pytest.LogCapture
             await inbox.put("acme", event("lost"))
         assert await inbox.put("acme", event("kept")) is EventState.WAITING
         assert [(each.id, each.task_id) for each in await inbox.waiting()] == [(4, "kept")]
-    assert caplog.text.count("what is there now is used") == 1
+    assert caplog.text.count("the file that is there now is used") == 1
     async with Inbox.open(path) as inbox:
         assert [each.task_id for each in await inbox.waiting()] == ["kept"]
 

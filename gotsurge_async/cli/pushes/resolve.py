@@ -254,7 +254,7 @@ def _show(run_id: str, resolved: Resolved, untouched: int, by: str, *, whole: bo
     for decision in (*resolved.created, *resolved.cancelled, *resolved.not_created)[:SHOWN]:
         what = f"created as {shown(decision.task_id)}" if decision.task_id is not None else "not created"
         if decision in resolved.cancelled:
-            what += ", and cancelled at the service"
+            what += ", and cancelled at GotSurge"
         click.echo(f"{decision.key} of run {run_id}: {what}, says {by}")
     numbers = {
         "created": len(resolved.created),

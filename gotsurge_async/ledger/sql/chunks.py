@@ -167,7 +167,7 @@ class Chunk(Struct):
         """Move an order to a state; IllegalTransition if its state, or ``source``, does not allow that."""
         state = source or self.state(place)
         if target is not state and target not in TRANSITIONS[state]:
-            raise IllegalTransition(f"an order is {state.value} and cannot become {target.value}")
+            raise IllegalTransition(f"an order in state {state.value} cannot become {target.value}")
         self.states[place] = LETTERS[target]
 
     def put_in_doubt(self, place: int, why: str, now: int) -> None:
@@ -471,9 +471,7 @@ def take_bodies(chunks: dict[int, Chunk], bodies: Sequence[Row]) -> None:
         except (ValueError, TypeError, zlib.error) as error:
             raise damaged("bodies", f"chunk {number}", f"its orders cannot be read: {error}") from error
         if not whole:
-            raise damaged(
-                "bodies", f"chunk {number}", "the number of its orders, or their sizes, differ from what was recorded"
-            )
+            raise damaged("bodies", f"chunk {number}", "the number or the sizes of its orders differ from the record")
     if len(bodies) != len(chunks):
         gone = min(set(chunks) - {row[0] for row in bodies})
-        raise damaged("bodies", f"chunk {gone}", "the orders of a chunk are missing")
+        raise damaged("bodies", f"chunk {gone}", "its orders are missing")

@@ -130,7 +130,7 @@ def refuse_forgetful(db: Database, shown: str) -> None:
         raise LedgerUnusable(why, "E510", path=shown)
     if db.driver.info.server_version < _LIMITING:
         log.warning(
-            "PostgreSQL before 17 cannot limit whole transactions: a frozen process may hold others up for long"
+            "PostgreSQL before 17 cannot limit the time of a transaction: a frozen process may block others for long"
         )
 
 

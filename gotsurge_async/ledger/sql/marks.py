@@ -438,7 +438,7 @@ def resolve(
         # By a person, who may know it of an order in any of these states.
         chunk.states[place] = LETTERS[target]
         chunk.record(place, task_id, "cancelled" if key in over else None)
-        error = {OrderState.REFUSED: f"not created, says {by}", OrderState.CANCELLED: "cancelled at the service"}
+        error = {OrderState.REFUSED: f"not created, says {by}", OrderState.CANCELLED: "cancelled at GotSurge"}
         chunk.note(place, error=error.get(target))
         decision = {"key": key, "created": int(task_id is not None), "task_id": task_id, "by": by, "at": now}
         db.change("decide", run=run.number, chunk=chunk.id, place=place, **decision)
@@ -471,7 +471,7 @@ def _complaint(db: Database, run: Held, chunk: Chunk, place: int, wish: str) -> 
     """The error for an order whose state does not allow a request; it names the order."""
     meta = load(db, [chunk.id], bodies=True)[chunk.id].metas[place]
     state = chunk.state(place).value
-    return IllegalTransition(f"order {meta.key} (line {meta.line}) of run {run.id} is {state} and cannot {wish}")
+    return IllegalTransition(f"order {meta.key} (line {meta.line}) of run {run.id} is {state}, so it cannot {wish}")
 
 
 def _puzzling(run: Held) -> IllegalTransition:

@@ -232,7 +232,7 @@ class Notes(HeldRun):
         take_key(db, self._held.environment, theirs, their_place, (theirs.id, their_place))
         if mine.state(my_place) is OrderState.CHANGED:
             mine.move(my_place, OrderState.ALREADY_PUSHED)
-            mine.note(my_place, error="its task was changed into this")
+            mine.note(my_place, error="the task was changed to match this order")
             mine.save(db, now)
         return True
 
@@ -369,14 +369,15 @@ class Notes(HeldRun):
                     theirs = load(db, [owner.chunk.id])[owner.chunk.id]
                     theirs.move(owner.place, OrderState.CANCELLED)
                     theirs.note(
-                        owner.place, error=clean(f"its task vanished, and task {tasks[order]} is live, says {by}")
+                        owner.place,
+                        error=clean(f"the order's task vanished, but task {tasks[order]} is live, says {by}"),
                     )
                     theirs.save(db, now)
                     decision = {"key": key, "created": 0, "task_id": owner.task_id, "by": by, "at": now}
                     db.change("decide", run=theirs.run, chunk=theirs.id, place=owner.place, **decision)
                 take_key(db, self._held.environment, whole, place, (owner.chunk.id, owner.place))
                 chunk.states[place] = LETTERS[OrderState.CREATED]
-                chunk.note(place, error=clean(f"its task is live, says {by}"))
+                chunk.note(place, error=clean(f"the order's task is live, says {by}"))
                 decision = {"key": key, "created": 1, "task_id": tasks[order], "by": by, "at": now}
                 db.change("decide", run=self._held.number, chunk=chunk.id, place=place, **decision)
                 done.append(order)

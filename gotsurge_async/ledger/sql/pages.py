@@ -207,7 +207,7 @@ def rows_of(chunk: Chunk, owners: "Mapping[str, Owner]", *, standing: bool) -> I
             elif state in OWNED_ELSEWHERE:
                 task_id = status = None
                 was = error or _reason(state, owner) or "taken over"
-                error = f"its key is free again, and may be pushed; it was {was}"
+                error = f"the key is free again, and may be pushed; the order was {was}"
             state = standing_of(state, live, payload)
         elif state in OWNED_ELSEWHERE and owner is not None:
             task_id, status, error = owner.task_id, owner.status, error or _reason(state, owner)
@@ -438,8 +438,8 @@ def other_row(db: Database, run: Held, chunk: Chunk, place: int, owner: Owner) -
     if not (fields := [field for field in fields if field != "client_time_utc"]):
         return ""
     return (
-        f"pushed by run {owner.run.id}, and differs from the row in its result file: {', '.join(fields)}; "
-        "--replace-changed cannot change its task: take the order back (gotsurge undo), and push this again"
+        f"pushed by run {owner.run.id}, and differs from the row in that run's result file: {', '.join(fields)}; "
+        "--replace-changed cannot change the task: take the order back (gotsurge undo), then push it again"
     )
 
 

@@ -114,7 +114,7 @@ def recorded(db: Database, environment: str, task_ids: Sequence[str], *, every: 
 # --- answers that could not be recorded -------------------------------------------------------------------------------
 
 
-DOUBT = "the answer names a task that was recorded before, perhaps for another order, and could not be recorded"
+DOUBT = "the answer could not be recorded: it names a task that was recorded before, perhaps for another order"
 """The ``error`` of an order that is put in doubt by `record_doubts`."""
 
 _doubted: set[tuple[str, int]] = set()

@@ -160,7 +160,7 @@ def describe_order(db: Database, order: int) -> str:
     number, place = divmod(order, PLACES)
     chunk = load(db, [number], tasks=False, bodies=True)[number]
     (run,) = by_number(db, [chunk.run]).values()
-    return f"order {chunk.metas[place].key} of run {run.id}" if chunk.metas else f"an order of run {run.id}, archived"
+    return f"order {chunk.metas[place].key} of run {run.id}" if chunk.metas else f"an archived order of run {run.id}"
 
 
 def newest(db: Database, limit: int | None) -> list[RunInfo]:

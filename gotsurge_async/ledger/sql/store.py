@@ -88,8 +88,8 @@ class Backend(DatabaseBackend):
         now = None if self._file is None else files.numbers_of(self.place.path)
         if self._file != now and not (mounted_again and now and self._file and now[1] == self._file[1]):
             raise LedgerMoved(
-                "was moved, removed or replaced while it was open. Nothing more is sent; put the opened file "
-                "back, or start again with the newest copy",
+                "was moved, removed or replaced while it was open. Nothing more is sent; put the original "
+                "file back, or start again with the newest copy",
                 path=self.shown,
             )
 
@@ -399,7 +399,7 @@ def _look(backend: Backend, clock: Clock) -> RunLocks:
         older = is_older(db, backend.shown)
     if older:
         if backend.place.kind is Kind.SQLITE and not files.is_writable(backend.place.path):
-            why = "is of an older version, and cannot be upgraded in place: open a copy"
+            why = "was made by an older version, and cannot be upgraded in place: open a copy"
             raise LedgerUnusable(why, "E506", path=backend.shown)
         with suppress(_IsArchive):
             _open(backend.place, clock, True, lambda: False).close()

@@ -95,7 +95,7 @@ async def archive(where: str | Path | Place, to: Path, *, before: datetime, cloc
                         done.left[run_id] = f"{number_of(number, 'order is', 'orders are')} in doubt or not sent"
                         continue
                     if lost := await run.lost_drafts():
-                        done.left[run_id] = f"orders of which a draft may exist that nobody knows: {len(lost):,}"
+                        done.left[run_id] = f"{number_of(len(lost), 'order')} may have an unrecorded draft"
                         continue
                     if copy is None:
                         copy = await asyncio.to_thread(_opened, place, ledger.place, await ledger.identity())

@@ -122,7 +122,7 @@ def looking(where: Place, *, damaged_too: bool = False) -> Iterator[Database]:
                 raise
             older = False
         if older:
-            why = "is of an older version: `gotsurge runs` upgrades it"
+            why = "was made by an older version: `gotsurge runs` upgrades it"
             raise LedgerError(why, "E506", path=backend.shown)
         yield db
 
@@ -143,7 +143,7 @@ def backup(where: str | Path | Place, to: Path, *, force: bool = False) -> Healt
     shown, to = str(where), to.absolute()
     if where.kind is not Kind.SQLITE:
         raise LedgerError(
-            "is in PostgreSQL: copy it with pg_dump. A restored ledger is an older copy: run `gotsurge ledger "
+            "is in PostgreSQL: copy it with pg_dump. A restored ledger counts as an older copy: run `gotsurge ledger "
             "accept-older`, then `gotsurge reconcile` for each environment",
             "E512",
             path=shown,

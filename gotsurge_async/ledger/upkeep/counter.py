@@ -249,7 +249,7 @@ def refuse_older(identity: Identity, newest: Identity, where: str, path: str, *,
     if newest.counter > identity.counter:
         problem = f"is an older copy: {count}, but {where} records {newest.counter:,}"
     elif lacking:
-        problem = f"is an older copy, which was then used: {count}, but it lacks changes that {where} recorded"
+        problem = f"is an older copy that was used again: {count}, but it lacks changes that {where} recorded"
     else:
         return
     raise LedgerOlder(

@@ -213,7 +213,9 @@ def _states(chunk: Chunk, run: RunInfo) -> Iterator[Flaw]:
             what = f"{'with' if has_task else 'without'} a task"
         else:
             continue
-        yield Flaw("chunks", f"chunk {chunk.id}, place {place}", f"the order is {state.value} {what}, which cannot be")
+        yield Flaw(
+            "chunks", f"chunk {chunk.id}, place {place}", f"the order has the impossible state {state.value} {what}"
+        )
 
 
 def _orders(
@@ -423,7 +425,7 @@ def settle_shared(db: Database, locks: RunLocks, now: int) -> None:
             other = next(each for each in orders if each != order)
             chunk.forget_task(db, place)
             chunk.states[place] = LETTERS[OrderState.IN_DOUBT]
-            chunk.note(place, error=f"its task {task_id} is recorded for {describe_order(db, other)}, too")
+            chunk.note(place, error=f"task {task_id} is also recorded for {describe_order(db, other)}")
         for number in {order // PLACES for order in wrong}:
             chunks[number].save(db, now)
 

@@ -302,7 +302,7 @@ def _settle_lost(db: Database, held: runs.Held, info: RunInfo, orders: Mapping[s
                 if created:
                     chunk.record(place_, lost.task_id, None)
                 elif lost.task_id is not None:
-                    known = f"its task {lost.task_id} is recorded for another order"
+                    known = f"task {lost.task_id} is recorded for another order"
                 chunk.note(place_, error=f"{LOST}; {known}" if known else LOST)
             chunk.save(db, now)
     return live
@@ -318,10 +318,10 @@ def _give_up(db: Database, owner: Owner, info: RunInfo, now: int) -> bool:
     gives_up = (in_doubt and owner.task_id is None) or begun < info.created_at
     if gives_up:
         theirs.states[at] = LETTERS[OrderState.SUPERSEDED if in_doubt else OrderState.CANCELLED]
-        theirs.note(at, error=f"{LOST}; run {info.id} created it anew")
+        theirs.note(at, error=f"{LOST}; run {info.id} created the order again")
     elif begun == info.created_at:
         theirs.forget_task(db, at)
         theirs.states[at] = LETTERS[OrderState.IN_DOUBT]
-        theirs.note(at, error=f"{LOST}; run {info.id} created it, too")
+        theirs.note(at, error=f"{LOST}; run {info.id} created the order, too")
     theirs.save(db, now)
     return gives_up

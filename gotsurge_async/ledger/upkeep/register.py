@@ -280,7 +280,9 @@ class Register:
     def _check(self, db: sqlite3.Connection) -> None:
         ((version,),) = db.execute("PRAGMA user_version")
         if version > VERSION:
-            raise self._unusable("is of a newer version", "Use the newer program, or set GOTSURGE_REGISTER")
+            raise self._unusable(
+                "was made by a newer version", f"Update gotsurge-async, or name another file in {VARIABLE}"
+            )
         ((verdict,),) = db.execute("PRAGMA quick_check(1)")
         if version != VERSION or verdict != "ok":
             raise self._unusable("is damaged", _DAMAGED)
@@ -312,7 +314,7 @@ class Register:
         )
 
 
-_WRITABLE = f"Make the register readable and writable for this user, or name another file by {VARIABLE}"
+_WRITABLE = f"Make the register readable and writable for this user, or name another file in {VARIABLE}"
 _DAMAGED = (
     "First make sure that all pushes to the account use one ledger, because a new register does not know the others. "
     "Then move the damaged register away: the next push makes a new one"
@@ -325,7 +327,7 @@ def _digest(keys: Keys | None) -> str | None:
 
 def _use(other: Entry, path: str) -> str:
     if other.path == path:
-        return "This path had another ledger before: put that one, or its newest backup, back"
+        return "Another ledger was at this path before: put that ledger, or its newest backup, back"
     return f"Use the other ledger: --ledger {shell.word(other.path)}"
 
 

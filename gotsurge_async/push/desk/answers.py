@@ -92,13 +92,18 @@ class Answers:
                             del self._of[run_id]
                 except LedgerError as error:
                     last = error
-                    log.info("run %s lacks the answers %s, and cannot be written: %s", run_id, of_run.outcomes, error)
+                    log.info(
+                        "run %s: answers for the orders %s cannot be recorded yet: %s",
+                        run_id,
+                        ", ".join(of_run.outcomes),
+                        error,
+                    )
         return last
 
     def report(self) -> None:
         """Log each answer that is not recorded."""
         for key, outcome in self._all():
-            log.warning("%s, which could not be recorded: it is in doubt", _described(key, outcome))
+            log.warning("%s; this could not be recorded, so the order is in doubt", _described(key, outcome))
 
     def _all(self) -> Iterator[tuple[str, OrderOutcome]]:
         for of_run in self._of.values():
@@ -137,4 +142,4 @@ def _warning_if_settled(key: str, outcome: OrderOutcome) -> Iterator[None]:
     try:
         yield
     except (IllegalTransition, TaskTaken) as error:
-        log.warning("%s, which is not recorded: %s", _described(key, outcome), error)
+        log.warning("%s; this was not recorded: %s", _described(key, outcome), error)

@@ -339,7 +339,7 @@ class Desk:
             self._closing = asyncio.create_task(self._close(), name="gotsurge-desk-close")
         if await self._deadline.awaits(self._closing, RECORDING):
             return self._closing.result()
-        log.warning("the ledger %s could not be written in time: what is not recorded is in doubt", self.ledger.path)
+        log.warning("the ledger %s could not be written in time: unrecorded orders are in doubt", self.ledger.path)
         self._runs.answers.report()
         return self._end_in_doubt()
 
@@ -434,7 +434,7 @@ class Desk:
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("a desk met an error: %r", error)
+            log.warning("unexpected error in a desk: %r", error)
 
     async def _work(self) -> None:
         try:

@@ -61,8 +61,8 @@ LONGEST_KEY = 1000
 def _unfit(key: str) -> str:
     """The reason why a text cannot be a key: databases would cut it off, or refuse it; "" if it can."""
     if len(key.encode(errors="replace")) > LONGEST_KEY:
-        return f"a key has at most {LONGEST_KEY} bytes"
-    return "" if key.isprintable() else "a key has no characters that cannot be seen"
+        return f"a key must have at most {LONGEST_KEY} bytes"
+    return "" if key.isprintable() else "a key must not contain invisible characters"
 
 
 def written(
@@ -252,7 +252,7 @@ class Entry:
         if self.begun or self.tried or self.promised or self.result or self.waiters > 1:
             return False
         self.withdrawn = True
-        self.end_in_doubt("its callers have left")  # no caller gets that
+        self.end_in_doubt("no caller waits for the order any more")  # no caller gets that
         return True
 
     def not_begun(self, known: "Mapping[str, Recorded] | None", why: str) -> Outcome:

@@ -131,7 +131,7 @@ class DeskRuns:
         except Exception as error:
             log.exception("unexpected error in a desk")
             for entry in entries:
-                entry.end_in_doubt(f"the order may have been sent: {error!r}")
+                entry.end_in_doubt(f"an unexpected error left the order in doubt: {error!r}")
         except BaseException:
             for entry in entries:
                 if may_be_there or entry.tried:  # else `Desk.close` reads what the ledger knows of it
@@ -286,7 +286,7 @@ class DeskRuns:
                 own.pop(number).end_unprocessed(error)
             else:
                 current.has_doubts = True
-                own.pop(number).end_in_doubt(f"the order may have been sent, or may be sent later: {error}")
+                own.pop(number).end_in_doubt(f"it is unknown whether the order was sent, or will be: {error}")
 
     # --- keys that are taken ----------------------------------------------------------------------------------------
 
@@ -335,7 +335,7 @@ class DeskRuns:
                     return
             entry.end_elsewhere()
         except BaseException as error:
-            entry.end_in_doubt(f"another process is still working on the order; this one cannot wait for it: {error!r}")
+            entry.end_in_doubt(f"another process is still working on the order; this one stopped waiting: {error!r}")
             raise
 
     # --- runs -------------------------------------------------------------------------------------------------------
@@ -449,7 +449,7 @@ class DeskRuns:
                     await self._now.check_mode(self._new_push(self.ledger, Mode.DIRECT), self._clock.monotonic())
             except Exception as error:
                 self.failed(error)
-                log.warning("the desk cannot look after its ledger now: %r", error)
+                log.warning("the desk cannot check its ledger now: %r", error)
             await self._clock.sleep(LOOK)
 
     async def _resume_left(self) -> None:

@@ -159,7 +159,7 @@ class Sender:
             except Exception as error:
                 if isinstance(error, LedgerError):
                     self._runs.failed(error)
-                log.warning("submitted orders cannot be read now, and wait: %r", error)
+                log.warning("submitted orders are postponed, because they cannot be read now: %r", error)
             await self._rest()
 
     async def release(self) -> None:
@@ -277,7 +277,9 @@ class Sender:
         if order.stopped:
             await orders.stop(order, OLDER_COPY_REPORTED)
         elif isinstance(outcome, Changed) and not order.claimed:
-            log.warning("the submitted order with the key %s is not sent: the key has another content", order.key)
+            log.warning(
+                "the submitted order with the key %s is not sent: the key was used with different content", order.key
+            )
             await orders.stop(order, OTHER_CONTENT)
         else:
             await orders.forget(order)
@@ -297,9 +299,11 @@ class Sender:
         """Postpone an order, and pause all others for a while if they may fail for the same reason."""
         now = self._clock.monotonic()
         if isinstance(error, OrdersThere | OtherServer):
-            log.warning("the submitted order with the key %s waits: %s", order.key, error)
+            log.warning("the submitted order with the key %s is postponed: %s", order.key, error)
         elif now >= self._not_before:
-            log.warning("submitted orders wait, because the one with the key %s was not sent: %s", order.key, error)
+            log.warning(
+                "submitted orders are postponed, because the one with the key %s was not sent: %s", order.key, error
+            )
             self._not_before = now + pause_after(self._failures)
             self._failures += 1
         with suppress(LedgerError):  # then it may be taken again in a minute
@@ -344,7 +348,7 @@ def _outcome_of(
         raise UsageError(why, "E910")
     entry = _entry(codec.decode(payload, Order), key, payload)
     if waiting is not None and waiting.stopped and recorded.row.state in FREE:
-        why = "the order was not sent, because another order with its key was live: submit the order again"
+        why = "the order was not sent, because another order with the same key was live: submit the order again"
         return Unprocessed(order=entry.order, error=NotSent(why, "E906", operation=OPERATION))
     return settled(entry, recorded)
 

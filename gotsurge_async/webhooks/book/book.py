@@ -105,7 +105,7 @@ class Book(Outbox):
         try:
             ((version,),) = await store.rows("version")
             if version > VERSION:
-                raise ConfigError(f"{store.place} is an order book of a newer version: update gotsurge-async", "E803")
+                raise ConfigError(f"{store.place} was made by a newer version: update gotsurge-async", "E803")
             yield cls(store, clock or SystemClock())
         finally:
             await store.close()

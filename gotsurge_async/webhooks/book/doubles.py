@@ -50,7 +50,7 @@ class Double(Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """The double for people, on one line."""
         tasks = (f"task {each.task_id} ({_origin_of(each)}, {each.status})" for each in self.orders)
-        return f"{len(self.orders)} living tasks of one name: {', '.join(tasks)}; cancel all but one"
+        return f"{len(self.orders)} living tasks with the same name: {', '.join(tasks)}; cancel all but one"
 
 
 def doubles(orders: Iterable[BookOrder], since: datetime | None = None) -> list[Double]:

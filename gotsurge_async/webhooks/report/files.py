@@ -213,4 +213,4 @@ def _title(day: Day) -> str:
 def _zone_words(day: Day) -> str:
     at, since = (None if each is None else written(each, day.zone) for each in (day.at, day.oldest_read))
     fresh = "" if since is None else f" Every open order was read on {since} or later."
-    return f"The day and all times are those of {day.zone}. As the order book knew it on {at}.{fresh}"
+    return f"The day and all times are those of {day.zone}. State of the order book: {at}.{fresh}"

@@ -155,7 +155,7 @@ class Connections:
             crowded = chosen.address
             if self._seldom.may("many"):
                 closed = "new ones are closed" if chosen is connection else "those without a request are closed"
-                log.warning("there are %d connections, many of %s: %s", self.most, crowded or "a socket", closed)
+                log.warning("there are %d connections, many from %s: %s", self.most, crowded or "a socket", closed)
             self.remove(chosen)
             chosen.transport.abort()
 

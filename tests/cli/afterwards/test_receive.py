@@ -196,7 +196,7 @@ async def test_two_tasks_of_one_name_are_reported(here: Simulator, tmp_path: Pat
         assert sorted(each["tracking_id"] for each in found) == ["RE", "TW"]
         assert {task_id for each in found for task_id in each["tasks"]} == set(ids)
         shown = await gotsurge("orders", "TW", *words, cwd=tmp_path)
-        assert f"TW is a double: 2 living tasks of one name: task {first}" in shown.err
+        assert f"TW is a double: 2 living tasks with the same name: task {first}" in shown.err
 
 
 @pytest.mark.slow
@@ -256,7 +256,7 @@ async def test_changes_are_sent_on(here: Simulator, tmp_path: Path) -> None:
             here.move(task.id, "accepted")
             await came(3)
             receiver.process.kill()
-        assert f"was not taken by {target} (HTTP 503)" in "".join(receiver.said)
+        assert f"was not accepted by {target} (HTTP 503)" in "".join(receiver.said)
         async with receiving(here, tmp_path, *words, env=secret) as receiver:
             again = await gotsurge("inbox", "resend", "--from", "1", "--ledger", tmp_path / "ledger.db", cwd=tmp_path)
             assert "2 of 2 resent" in again.out, again.err

@@ -140,7 +140,7 @@ async def test_an_order_of_the_past_says_that_it_was_sent(office: Office, monkey
 
         monkeypatch.setattr(tools, "run_command", faulty)
         why = await agent.refused("create_orders", orders=[order()])
-    assert why == f"1 fault; the same was sent before: proposal {made['proposal']} is done"
+    assert why == f"1 fault; the same request was sent before: proposal {made['proposal']} is done"
 
 
 async def test_a_cancel_that_failed_may_be_proposed_again(office: Office) -> None:

@@ -90,4 +90,4 @@ async def test_a_list_that_is_never_whole_is_read_three_times(tmp_path: Path, ca
             for number in range(5):
                 await at.push(orders(1, f"T-{number}-"), mode=Mode.TWO_PHASE)
         assert len(at.simulator.tasks()) == 5
-    assert caplog.text.count("the Task List is not whole") == 3
+    assert caplog.text.count("the Task List is incomplete") == 3

@@ -76,7 +76,7 @@ def test_a_sound_ledger_is_reported_as_such(shell: Shell) -> None:
         ("UPDATE keys SET key = CAST(x'ff' AS TEXT) WHERE place = 1", "table keys, environment 'local', key", ()),
         ("UPDATE bodies SET meta = replace(meta, '[[2,', '[[\"x\",')", "bodies, chunk 1: its orders", ("results",)),
         ("UPDATE runs SET options = '[1]'", "table runs, row", ("runs", "status", "results")),
-        ("DELETE FROM bodies", "table bodies, chunk 1: the orders of a chunk are missing", ("results",)),
+        ("DELETE FROM bodies", "table bodies, chunk 1: its orders are missing", ("results",)),
         ("DELETE FROM keys WHERE place = 1", "table keys, chunk 1, line 3, key B", ()),
     ],
 )

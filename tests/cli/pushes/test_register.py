@@ -353,7 +353,7 @@ def test_a_ledger_that_was_deleted_is_missed_in_its_own_place(shell: Shell) -> N
         shutil.rmtree(left) if left.is_dir() else left.unlink()
     code, text = push(shell, range(3), "a.db")
     assert (code, created(shell)) == (2, 3)
-    assert "This path had another ledger before: put that one, or its newest backup, back" in text
+    assert "Another ledger was at this path before: put that ledger, or its newest backup, back" in text
 
 
 # --- programs --------------------------------------------------------------------------------------------------------
@@ -429,7 +429,7 @@ async def test_a_task_list_that_is_not_whole_is_reported(tmp_path: Path, caplog:
         with list_tells(at.gs, lambda page: page | {"meta": {"total": 5}}):
             await at.push(orders(1), mode=Mode.TWO_PHASE)
         assert len(at.simulator.tasks()) == 1
-    assert "the Task List is not whole" in caplog.text
+    assert "the Task List is incomplete" in caplog.text
 
 
 async def test_a_program_is_reported_of_a_damaged_register(tmp_path: Path, register: Path) -> None:

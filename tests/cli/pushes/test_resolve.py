@@ -131,7 +131,7 @@ def test_a_named_task_that_was_cancelled_frees_its_key(shell: Shell) -> None:
     for key in tasks:
         shell.simulator.move(tasks[key], "cancelled")
     done = shell.on_ledger("resolve", run_id, "--key", "A", "--created", tasks["A"], "--by", "Mei")
-    said = f"A of run {run_id}: created as {tasks['A']}, and cancelled at the service, says Mei\n"
+    said = f"A of run {run_id}: created as {tasks['A']}, and cancelled at GotSurge, says Mei\n"
     assert (done.exit_code, done.stdout) == (0, said)
     document = shell.document(shell.on_ledger("resolve", run_id, "--key", "B", "--created", tasks["B"], "--json"))
     assert (document["created"], document["cancelled"], document["task_id"]) == (False, True, tasks["B"])

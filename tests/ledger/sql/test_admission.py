@@ -288,7 +288,7 @@ async def test_what_was_already_pushed_and_taken_back_says_so(ledger: Ledger) ->
     await first.record([OrderOutcome((await only(first)).id, OrderState.CANCELLED)])
     (page,) = [page async for page in ledger.results(second.id)]
     assert page[0].state == "superseded"
-    assert page[0].error == f"its key is free again, and may be pushed; it was created by run {first.id}"
+    assert page[0].error == f"the key is free again, and may be pushed; the order was created by run {first.id}"
 
 
 async def test_an_order_is_reported_by_whoever_owns_its_key(ledger: Ledger) -> None:

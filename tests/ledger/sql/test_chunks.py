@@ -165,7 +165,7 @@ def test_an_order_moves_only_where_it_may(source: OrderState) -> None:
             chunk.move(0, target, source=source)
             assert chunk.state(0) is target
         else:
-            with pytest.raises(IllegalTransition, match=f"is {source.value} and cannot become {target.value}"):
+            with pytest.raises(IllegalTransition, match=f"in state {source.value} cannot become {target.value}"):
                 chunk.move(0, target, source=source)
             assert chunk.states == [LETTERS.get(source, "p")]
 
@@ -211,7 +211,7 @@ def test_a_text_is_rewritten_alone(db: Database, compact: bool) -> None:
     [
         ("UPDATE chunks SET states = 'pq'", "table chunks, chunk 1: its states are invalid: 'pq'"),
         ("UPDATE chunks SET states = ''", "table chunks, chunk 1: its states are invalid: ''"),
-        ("UPDATE chunks SET states = 'ppp'", "table bodies, chunk 1: the number of its orders, or their sizes, differ"),
+        ("UPDATE chunks SET states = 'ppp'", "table bodies, chunk 1: the number or the sizes of its orders differ"),
         ("UPDATE chunks SET updated_at = 'noon'", "table chunks, chunk 1: a number or a time is invalid"),
         ("UPDATE results SET ids = '[1]'", "table results, chunk 1, part 0: its task ids are not a list of text"),
         ("UPDATE results SET ids = 'TRK-1'", "table results, chunk 1, part 0: its task ids are not a list of text"),
@@ -226,14 +226,14 @@ def test_a_text_is_rewritten_alone(db: Database, compact: bool) -> None:
         ),
         (
             "UPDATE bodies SET body = CAST(body || x'00' AS BLOB)",
-            "table bodies, chunk 1: the number of its orders, or their sizes, differ from what was recorded",
+            "table bodies, chunk 1: the number or the sizes of its orders differ from the record",
         ),
         (
             "UPDATE bodies SET source = substr(source, 2)",
-            "table bodies, chunk 1: the number of its orders, or their sizes, differ from what was recorded",
+            "table bodies, chunk 1: the number or the sizes of its orders differ from the record",
         ),
         ("UPDATE bodies SET packed = 1", "table bodies, chunk 1: its orders cannot be read"),
-        ("DELETE FROM bodies", "table bodies, chunk 1: the orders of a chunk are missing"),
+        ("DELETE FROM bodies", "table bodies, chunk 1: its orders are missing"),
     ],
 )
 def test_a_damaged_row_is_named_without_what_it_says(db: Any, damage: str, expected: str) -> None:

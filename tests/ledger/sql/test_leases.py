@@ -63,7 +63,7 @@ async def taken(ledger: Ledger, url: str, run_id: str) -> Run:
     with pytest.raises(RunHeld) as caught:
         await ledger.hold(run_id)
     assert caught.value.holder is not None
-    assert "a minute after it has died the run is free" in str(caught.value)
+    assert "if it has died, the run is free a minute later" in str(caught.value)
     ask(url, "UPDATE runs SET lease_until = (extract(epoch FROM clock_timestamp()) + 0.3) * 1000000")
     while True:
         try:

@@ -101,7 +101,9 @@ async def test_only_a_claim_is_released(ledger: Ledger, state: OrderState) -> No
     claimed, other = await run.claim(await ids(run))
     await run.release_claim([other])
     await bring(run, state)
-    with pytest.raises(IllegalTransition, match=rf"TRK-2 \(line 2\) of run .* is {state.value} and cannot be released"):
+    with pytest.raises(
+        IllegalTransition, match=rf"TRK-2 \(line 2\) of run .* is {state.value}, so it cannot be released"
+    ):
         await run.release_claim([claimed, other])
     with pytest.raises(IllegalTransition, match="is unknown"):
         await run.release_claim([claimed, 12345])
@@ -126,7 +128,7 @@ async def test_a_record_that_is_against_the_rules_records_nothing(
     await bring(run, before)
     good = await loaded(ledger, [order(2)])
     (wrong,), (claimed,) = await ids(run), await good.claim(await ids(good))
-    forbidden = rf"TRK-1 \(line 1\) .* is {before.value} and cannot become {after.value}"
+    forbidden = rf"TRK-1 \(line 1\) .* is {before.value}, so it cannot become {after.value}"
     with pytest.raises(IllegalTransition, match=forbidden):
         await run.record([OrderOutcome(wrong, after, "task-1")])
     with pytest.raises(IllegalTransition):

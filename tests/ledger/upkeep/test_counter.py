@@ -64,7 +64,7 @@ async def test_a_copy_that_was_pushed_on_is_known_to_who_knew_more(ledger: Ledge
             await run.close()
     assert await counter(where) > 2
     Keeper(place).path.write_bytes(beside)
-    with pytest.raises(LedgerOlder, match="is an older copy, which was then used"):
+    with pytest.raises(LedgerOlder, match="is an older copy that was used again"):
         await Ledger.open(where)
     accepted = await accept_older(where)
     assert accepted.counter > 2

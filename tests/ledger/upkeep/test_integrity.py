@@ -218,11 +218,11 @@ async def test_what_cannot_be_is_refused(
         ),
         (
             "UPDATE results SET ids = replace(ids, '\"task-41\"', 'null')",
-            "chunk 3, place 0: the order is drafted without a task, which cannot be",
+            "chunk 3, place 0: the order has the impossible state drafted without a task",
         ),
         (
             "UPDATE chunks SET states = 'p' || substr(states, 2) WHERE id = 3",
-            "place 0: the order is pending with a task, which cannot be",
+            "place 0: the order has the impossible state pending with a task",
         ),
         (
             "UPDATE chunks SET states = 'a' || substr(states, 2) WHERE id = 1",
@@ -230,7 +230,7 @@ async def test_what_cannot_be_is_refused(
         ),
         (
             "UPDATE runs SET state = 'loading' WHERE number = 1",
-            "place 0: the order is created in .* being loaded, which cannot be",
+            "place 0: the order has the impossible state created in .* being loaded",
         ),
         (
             "UPDATE keys SET place = 3 WHERE key = 'TRK-7'",
@@ -240,7 +240,7 @@ async def test_what_cannot_be_is_refused(
             "DELETE FROM keys WHERE key = 'TRK-7'",
             "table keys, chunk 1, line 7, key TRK-7: the order is live, but cannot be found",
         ),
-        ("DELETE FROM bodies WHERE chunk = 2", "table bodies, chunk 2: the orders of a chunk are missing"),
+        ("DELETE FROM bodies WHERE chunk = 2", "table bodies, chunk 2: its orders are missing"),
         ("DELETE FROM runs WHERE number = 2", "table chunks, chunk 3: its run is missing"),
         ("UPDATE ledger_meta SET value = 3 WHERE name = 'last_chunk'", "3, but there is a chunk 4"),
         ("DELETE FROM ledger_meta WHERE name = 'last_chunk'", "the last chunk is missing"),

@@ -73,7 +73,7 @@ async def test_a_lost_run_is_put_in(where: str) -> None:
         assert errors == {
             **dict.fromkeys(("TRK-2", "TRK-3", "TRK-6"), LOST),
             "TRK-4": f"{LOST}; no answer",
-            "TRK-5": f"{LOST}; its task task-1 is recorded for another order",
+            "TRK-5": f"{LOST}; task task-1 is recorded for another order",
         }
         assert (await ledger.run(LOST_RUN.id)).state is RunState.DONE
         columns = ("tracking_id", "price")
@@ -85,7 +85,7 @@ async def test_a_lost_run_is_put_in(where: str) -> None:
         # What was sent is known by its row only: one that differs from it has changed.
         assert await again.counts() == Counts(already_pushed=5, changed=1)
         (why,) = [row.error or "" async for row in again.rows((OrderState.CHANGED,))]
-        assert f"pushed by run {LOST_RUN.id}, and differs from the row in its result file: price; " in why
+        assert f"pushed by run {LOST_RUN.id}, and differs from the row in that run's result file: price; " in why
     assert check(where).flaws == ()
 
 

@@ -134,7 +134,7 @@ async def test_a_refusal_is_not_recorded_over_another_process_s_claim(
         await desk.close(timeout=0)
     async with await Ledger.look(tmp_path / "ledger.db") as ledger:
         assert [row.state async for row in ledger.rows(info.id)] == [OrderState.IN_DOUBT]
-    assert "the order T-1 was refused, which is not recorded" in caplog.text
+    assert "the order T-1 was refused; this was not recorded" in caplog.text
 
 
 async def test_an_answer_that_a_busy_ledger_did_not_take_is_recorded_later(
@@ -316,7 +316,7 @@ async def test_an_order_that_was_settled_meanwhile_drops_no_other_answer(
         assert not desk.unrecorded
     async with await Ledger.look(tmp_path / "ledger.db") as ledger:
         assert [row.state async for row in ledger.rows(info.id)] == [OrderState.CREATED] * 2
-    assert "the order T-0 as task id-T-0, which is not recorded" in caplog.text
+    assert "the order T-0 as task id-T-0; this was not recorded" in caplog.text
     assert "the order T-1" not in caplog.text
 
 

@@ -190,4 +190,4 @@ async def test_a_program_is_warned_of_orders_at_another_server(
         assert admission.already_pushed == 1
     (text,) = [text for text in caplog.messages if one.api_base in text]
     assert text.startswith(f"the ledger has runs of the server {one.api_base} under the environment local: ")
-    assert text.endswith(f"that were sent count as already pushed at {two.api_base}")
+    assert text.endswith(f"that those runs have sent count as already pushed at {two.api_base}")

@@ -14,7 +14,7 @@ PACKAGE = Path(gotsurge_async.__file__).parent
 COUNTED = "account|call|cell|chunk|column|draft|fault|file|kind|order|route|row|run|task|value|vessel|warning|worker"
 PLURAL = re.compile(rf" (?:(?:more|unused|living|recorded|refused|of its) )?(?:{COUNTED})s\b(?!/)")
 SEVERAL = re.compile(
-    r"living tasks of one name|\{len\(self.workers\)\} workers|cells are read|one call takes 1 to"
+    r"living tasks with the same name|\{len\(self.workers\)\} workers|cells are read|one call takes 1 to"
     r"|give 1 to|a chunk must have 1 to"
 )
 """Texts whose number is never 1."""

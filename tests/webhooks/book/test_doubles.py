@@ -79,7 +79,7 @@ def test_three_of_one_name_are_one_double() -> None:
     assert found.task_ids == ("T-2", "T-1", "T-3")
     assert found.name == "A"
     assert found.text().startswith(
-        "3 living tasks of one name: task T-2 (run RUN, key A, broadcasting), task T-1 (of no"
+        "3 living tasks with the same name: task T-2 (run RUN, key A, broadcasting), task T-1 (of no"
     )
 
 

@@ -117,7 +117,7 @@ async def test_the_oldest_idle_connection_makes_room(caplog: pytest.LogCaptureFi
             assert await is_closed(each)
             assert len(here.connections) == 8
         assert len(caplog.records) == 1
-        assert "many of 127.0.0.1" in caplog.text
+        assert "many from 127.0.0.1" in caplog.text
         here.go_on.set()
         assert (await busy.readline()) == b"HTTP/1.1 200 OK\r\n"
         assert not other.at_eof()
