@@ -25,6 +25,7 @@ from gotsurge_async.models.answers import Task
 from gotsurge_async.models.tasks import ENDED_EARLY, TaskFields, TaskStatus
 from gotsurge_async.models.times import written
 from gotsurge_async.models.words import folded
+from gotsurge_async.money import Money
 from gotsurge_async.push.changes import uncertain_fields
 
 P = ParamSpec("P")
@@ -379,7 +380,9 @@ def differences(row: OrderRow, seen: Seen, path: str = "") -> list[tuple[str, st
 
 
 def _shown(name: str, fact: str) -> str:
-    """A fact for people: the times of a window in their zone."""
+    """A fact for people: a price as an amount, the times of a window in their zone."""
+    if name == "price":
+        return f"{Money(millicents=int(fact), currency='').amount:f}"
     if name not in WINDOWS:
         return fact
     return _TIME.sub(lambda time: written(datetime.fromisoformat(time[0]), seconds=True), fact)

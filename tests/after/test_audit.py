@@ -185,7 +185,7 @@ async def test_what_others_did_is_named(tmp_path: Path, account: str) -> None:
         here.simulator.move(tasks["T-2"], "complete", through=True)
         found = {each.key: each for each in await auditor.find()}
         assert {key: each.kind for key, each in found.items()} == {"T-0": Kind.CANCELLED, "T-1": Kind.CHANGED}
-        assert "price was sent as 500000, but is now 999000" in found["T-1"].details
+        assert "price was sent as 5, but is now 9.99" in found["T-1"].details
         assert await auditor.repair(run_id, list(found.values())) == ["T-0"]
         assert (await here.states(run_id))["T-1"] is OrderState.CREATED
         assert await auditor.kinds() == {"T-1": Kind.CHANGED}

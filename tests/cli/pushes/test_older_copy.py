@@ -410,7 +410,7 @@ def test_what_a_lost_run_sent_with_another_content_is_in_doubt(platform_shell: S
     file.write_text(file.read_text().replace("48.50", "99.00"))
     code, summary, _ = pushed(shell, file)
     assert (code, summary["in_doubt"], summary["created"]) == (3, 1, 1)
-    assert "price is 4850000, not 9900000; if the task is this order's, run: " in summary["reasons"][0]["reason"]
+    assert "price is 48.5, not 99; if the task is this order's, run: " in summary["reasons"][0]["reason"]
     assert shell.call("reconcile", summary["run"], "--rescan-after", "0").exit_code == 3
     assert pushed(shell, file)[0] == 3
     (task,) = [task["id"] for task in shell.simulator.tasks() if task["tracking_id"] == "B"]
