@@ -42,20 +42,20 @@ from gotsurge_async.system import shell
 
 ELSEWHERE = "the answer to its broadcast names another task for this order"
 """The beginning of the ``error`` of an order in doubt whose draft must not be broadcast again."""
+_REPLACE = (
+    "Replace this ledger with the newest copy that `gotsurge ledger backup` made, and remove the old -wal and -shm "
+    "files"
+)
 RESCUE = (
-    "Do not start another ledger: it would send everything again. `gotsurge ledger check` lists the damage. Replace "
-    "this ledger with the newest copy that `gotsurge ledger backup` made, and remove its -wal and -shm files; then run "
-    "`gotsurge ledger accept-older` and, for each environment, `gotsurge reconcile`"
+    "Do not start another ledger: it would send everything again. `gotsurge ledger check` lists the damage. "
+    f"{_REPLACE}; then run `gotsurge ledger accept-older` and, for each environment, `gotsurge reconcile`"
 )
 """Advice for a person whose ledger is damaged."""
 
-
+_DUMP = "Restore the newest dump"
 _OF_FILES = (
-    (
-        "Replace it with the newest copy that `gotsurge ledger backup` made, and remove its -wal and -shm files",
-        "Restore its newest dump",
-    ),
-    ("Replace this copy with the newest one, and remove the -wal and -shm files", "Restore its newest dump"),
+    (_REPLACE, _DUMP),
+    ("Replace this copy with the newest one, and remove the -wal and -shm files", _DUMP),
 )
 """The advice for a file, and for a database in PostgreSQL."""
 _COMMAND = pattern(r"`(gotsurge (?:ledger [a-z-]+|db upgrade|reconcile|runs))`")

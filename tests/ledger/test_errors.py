@@ -17,7 +17,7 @@ from gotsurge_async.ledger import (
     NoSuchRun,
     RunHeld,
 )
-from gotsurge_async.ledger.errors import names_in
+from gotsurge_async.ledger.errors import RESCUE, commands_for, names_in
 from gotsurge_async.ledger.states import Holder, PendingOrder
 
 
@@ -49,6 +49,13 @@ def test_a_held_run_names_its_holder() -> None:
         "wait until that process ends, or stop it first"
     )
     assert "held by another process;" in str(RunHeld("r-1"))
+
+
+def test_a_damaged_ledger_in_postgresql_is_restored_from_a_dump() -> None:
+    """The advice for a ledger on a server names a dump, and no files; that for a file names its backup."""
+    assert "Restore the newest dump; then run" in commands_for(RESCUE, "postgresql://me@db/ledger")
+    assert "-wal" not in commands_for(RESCUE, "postgresql://me@db/ledger")
+    assert "Replace this ledger with the newest copy" in commands_for(RESCUE, "l.db")
 
 
 def _waiting(*payloads: bytes) -> list[PendingOrder]:
