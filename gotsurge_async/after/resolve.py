@@ -338,7 +338,7 @@ async def read_resolutions(ledger: Ledger, run_id: str, path: Path) -> tuple[tup
 
 def _unclear(task_id: str, status: str, named: bool) -> str:
     if status == _NOT_CREATED:
-        why = f"says that the order was not created, but {TASK_ID} names a task: clear one of the two"
+        why = f"is marked as not created, but {TASK_ID} names a task: clear one of the two"
         return why if named else ""
     if status == _CREATED:
         return "" if task_id else f"is marked as created: write the id of its task into {TASK_ID}"

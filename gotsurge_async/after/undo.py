@@ -369,7 +369,7 @@ def _in_flight(other: str) -> str:
     return f"the draft may belong to an order in flight in run {other}: repeat the undo when that run has ended"
 
 
-_WAITS = "nothing was cancelled: the order was not sent yet, and a resume of the run would send it"
+_WAITS = "nothing was cancelled: the order was not sent yet, and resuming the run would send it"
 
 _BEING_CANCELLED = "the order is being taken back, and may already be cancelled"
 

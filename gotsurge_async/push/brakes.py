@@ -81,9 +81,10 @@ def _price_of(path: str, order: PendingOrder | OrderRow) -> _Priced:
 
 def _refuse_other_currency(limit: Money, order: PendingOrder | OrderRow, priced: _Priced) -> None:
     if limit.currency and priced.price and priced.currency != limit.currency:
+        theirs = f"in {priced.currency}" if priced.currency else "without a currency"
         raise LimitReached(
-            f"order {order.key} is priced in {priced.currency or 'no currency'}, but the limit is in "
-            f"{limit.currency}: its price cannot count towards the limit",
+            f"order {order.key} is priced {theirs}, but the limit is in {limit.currency}: "
+            "its price cannot count towards the limit",
             "E602",
         )
 

@@ -332,7 +332,7 @@ async def test_a_named_order_that_waits_is_cancelled_with_its_draft(tmp_path: Pa
         pending = await here.push(orders(2), mode=Mode.TWO_PHASE)
         undone = await Undo(here.gs, here.ledger).undo(pending, keys=["T-0"])
         (left,) = undone.failed
-        assert (left.key, "a resume of the run would send it" in left.error) == ("T-0", True)
+        assert (left.key, "resuming the run would send it" in left.error) == ("T-0", True)
 
 
 async def test_a_cancel_that_only_says_so_frees_no_key(tmp_path: Path) -> None:
