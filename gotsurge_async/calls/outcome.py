@@ -401,11 +401,26 @@ def says_no(content: Mapping[str, Any]) -> bool:
         return False
     flags, codes = ([_word(content.get(name)) for name in names] for names in (("success", "ok"), ("code", "status")))
     return (
-        bool(content.get("error") or content.get("errors"))
+        _is_fault(content.get("error"))
+        or _is_fault(content.get("errors"))
         or "0" in flags
         or not _NO.isdisjoint([*flags, *codes])
         or any(len(code) == 3 and code.isdecimal() and "300" <= code < "600" for code in codes)
     )
+
+
+_NOTHING = pattern(
+    r"(?:none|no|nothing|null|nil|n/?a|-+|0|false|ok|no[\s_-]*(?:errors?|problems?|issues?|faults?)(?: found)?)[.!]*",
+    re.IGNORECASE,
+)
+
+
+def _is_fault(value: Any, depth: int = 0) -> bool:
+    """Whether the value of an item's error is one, and not a word for none."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    if inner is not None and depth < 6:
+        return any(_is_fault(part, depth + 1) for part in inner)
+    return bool(value) and _NOTHING.fullmatch(str(value).strip()) is None
 
 
 def _word(value: Any) -> str:

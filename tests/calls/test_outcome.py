@@ -219,6 +219,11 @@ def test_a_redirect_says_where_to_and_what_to_do(status: int, location: str, tar
         ({"status": 201, "code": 0, "success": True, "error": None, "errors": []}, False),
         ({"status": "broadcasting", "code": "ABC", "ok": 1}, False),
         ({"statuses": [{"status": "failed"}], "code": 4222}, False),
+        *[({"error": word}, False) for word in ("none", " No error. ", "No problem", "nothing", "NO_ERRORS", "0", 0)],
+        *[({"errors": word}, False) for word in (["none"], {"price": [], "code": "n/a"}, {"code": 0, "message": "OK"})],
+        *[({"error": word}, True) for word in ("no such task", "No price", "nothing fits", True, 4220)],
+        ({"errors": [{"message": "none"}, {"price": "too low"}]}, True),
+        ({"error": "no"}, False),
         ({}, False),
     ],
 )
