@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 import attrs
 
 from gotsurge_async.api.endpoints import DRAFTS_CREATE
-from gotsurge_async.calls.outcome import Outcome, denied_receipts, denied_rows
+from gotsurge_async.calls.outcome import Outcome, denied_receipts, denied_rows, says_no
 from gotsurge_async.calls.session import Session
 from gotsurge_async.calls.stream import KeysSeen, ResultStream
 from gotsurge_async.codec.compiled import filler
@@ -296,12 +296,15 @@ async def create_chunk(
     """
     status: int | None = None
     denied: Mapping[str, str] = {}
+    denials: Sequence[Receipt] = ()
+    # A draft that was made of a denied order does no harm: it is never broadcast.
+    are_drafts = look_up is not None and endpoint.name == DRAFTS_CREATE.name
 
     def read(reading: "Codec", answer: "Response") -> list[Receipt]:
-        nonlocal status, denied
+        nonlocal status, denied, denials
         status = answer.status
-        receipts = reading.decode_receipts(answer.body)
-        denied = denied_receipts(answer, receipts)
+        receipts = reading.decode_receipts(answer.body, says_no if are_drafts else None)
+        denied, denials = denied_receipts(answer, receipts), receipts.denials
         return receipts
 
     try:
@@ -320,9 +323,10 @@ async def create_chunk(
     results = results_of_receipts(
         orders, identities, receipts, endpoint.name, status, denied=denied, shared_by_place=by_place
     )
-    if denied and look_up is not None and endpoint.name == DRAFTS_CREATE.name:
-        # A draft that was made nevertheless does no harm: it is never broadcast.
-        for row, why in denied_rows(receipts, orders_named(identities, receipts)).items():
+    if are_drafts and (denied or denials):
+        items = [*receipts, *denials]
+        is_lone = len(orders) == len(items) == 1 and not other_name(identities[0], named_by(items[0]))
+        for row, why in denied_rows(items, [[0]] if is_lone else orders_named(identities, items)).items():
             refusal = Rejected(f"the answer says no: {why}", "E404", operation=endpoint.name, status=status)
             results[row] = Refused(order=orders[row], error=refusal)
     return results

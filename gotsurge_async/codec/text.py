@@ -4,7 +4,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
@@ -17,6 +17,7 @@ from gotsurge_async.codec.converters import (
     Unfit,
     checking,
     converter,
+    id_of,
     says_nothing,
     task_list,
     writing,
@@ -85,9 +86,13 @@ _texts = msgspec.json.Decoder(_Texts).decode
 
 
 class Receipts(list[Receipt]):
-    """The receipts of one answer; not ``whole`` if an unreadable task was left out: then the place proves nothing."""
+    """The receipts of one answer; not ``whole`` if a task was left out: then the place proves nothing.
+
+    ``denials`` are items that deny an order, and have no task of it: receipts without an id.
+    """
 
     whole: bool = True
+    denials: Sequence[Receipt] = ()
 
 
 class Codec:
@@ -121,8 +126,11 @@ class Codec:
         self._learn(answer)
         return answer
 
-    def decode_receipts(self, body: bytes) -> Receipts:
+    def decode_receipts(self, body: bytes, denies: Callable[[Mapping[str, Any]], bool] | None = None) -> Receipts:
         """Read the answer of a create into small receipts, in the order of the answer; each keeps its task's JSON text.
+
+        Args:
+            denies: whether an item says no to its order; such items need no task. Unless given, each item needs one.
 
         Raises:
             UnreadableAnswer: the body is not JSON, has no ``tasks``, or no task can be read.
@@ -140,6 +148,12 @@ class Codec:
         tree = decode_plain(body, what)
         if type(tree) is dict:
             tree["tasks"] = task_list(tree.get("tasks"), named=True)
+        denials: list[Any] = []
+        if denies is not None and type(tree) is dict and type(tree["tasks"]) is list:
+            denials = [
+                item for item in tree["tasks"] if type(item) is dict and id_of(item.get("id")) is None and denies(item)
+            ]
+            tree["tasks"] = [item for item in tree["tasks"] if item not in denials]
         from gotsurge_async.models.answers import CreatedTasks  # most answers are read as receipts
 
         answer = self._structured(tree, CreatedTasks, what)
@@ -148,7 +162,16 @@ class Codec:
         left = list(map(id, answer.extra.get("tasks", ())))
         raw = [_encode(task) for task in tree["tasks"] if id(task) not in left]
         receipts = Receipts(hook(pair, Receipt) for pair in zip(answer.tasks, raw, strict=True))
-        receipts.whole = not left
+        receipts.whole = not (left or denials)
+        receipts.denials = [
+            Receipt(
+                id="",
+                tracking_id=id_of(item.get("tracking_id")),
+                invoice_number=id_of(item.get("invoice_number")),
+                raw=_encode(item),
+            )
+            for item in denials
+        ]
         return receipts
 
     def _structured(self, plain: Any, cls: type[T], otherwise: str) -> T:

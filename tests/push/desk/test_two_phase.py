@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from gotsurge_async import Created, InDoubt, Unprocessed
+from gotsurge_async import Created, InDoubt, Refused, Unprocessed
 from gotsurge_async.bulk import Mode, OrderState
 from gotsurge_async.ledger import LedgerBusy, LedgerError, LedgerUnusable
 from gotsurge_async.ledger.sql import joining, marks
@@ -189,3 +189,20 @@ async def test_a_passing_refusal_leaves_the_run_in_two_phase_mode(tmp_path: Path
         assert isinstance(await desk.create(order("T-2")), Created)
         assert [info.mode for info in await desk.ledger.runs()] == [Mode.TWO_PHASE]
     assert service.live == ["T-1", "T-2"]
+
+
+async def test_an_order_whose_draft_is_denied_is_refused_alone(tmp_path: Path) -> None:
+    """The answer names the order, and no task: the orders of the same call are created."""
+    clock, service = ManualClock(), Platform()
+    create = service.create
+
+    def deny_one(orders: list[dict[str, Any]], status: str = "draft") -> list[dict[str, Any]]:
+        denied = {"id": None, "tracking_id": "T-1", "error": "price too low"}
+        return [denied if task["tracking_id"] == "T-1" else task for task in create(orders, status)]
+
+    service.create = deny_one  # type: ignore[method-assign]
+    async with desk_of(tmp_path, service, clock=clock, mode=Mode.TWO_PHASE) as desk:
+        outcomes = await asyncio.gather(*[desk.create(order(f"T-{number}")) for number in range(3)])
+        assert [type(outcome) for outcome in outcomes] == [Created, Refused, Created]
+        assert "price too low" in str(outcomes[1].error)  # type: ignore[union-attr]
+    assert service.live == ["T-0", "T-2"]
