@@ -292,14 +292,22 @@ class BadRequest(Rejected, code="E405"):
 
     Attributes:
         rows: for a batch, the indices (from 0) that the service named as the ones to blame; empty if it named none.
+        blames_content: whether it named a field of an order, such as ``price``, and nothing that changes by itself.
         with_others: whether the order was refused only because its call was. The order itself may be valid.
     """
 
     def __init__(
-        self, message: str = "", *, rows: tuple[int, ...] = (), with_others: bool = False, **details: Any
+        self,
+        message: str = "",
+        *,
+        rows: tuple[int, ...] = (),
+        blames_content: bool = False,
+        with_others: bool = False,
+        **details: Any,
     ) -> None:
         super().__init__(message, **details)
         self.rows = rows
+        self.blames_content = blames_content
         self.with_others = with_others
 
 

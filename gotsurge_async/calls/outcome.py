@@ -195,7 +195,8 @@ def error_of(
     if failed.status in MOVED:
         return BadRequest(Coded(f"redirected to {_target(failed, secrets)}: {_MEND}", "E407"), **details)
     if cls is BadRequest and failed.response is not None:
-        return BadRequest("", rows=named_rows(failed.response.body), **details)
+        body = failed.response.body
+        return BadRequest("", rows=named_rows(body), blames_content=blames_content(body), **details)
     return cls("", **details)
 
 
@@ -354,6 +355,22 @@ def named_rows(body: bytes) -> tuple[int, ...]:
         elif isinstance(value, str) and len(value) <= _MOST:
             rows.update(map(int, _ROW.findall(value)))
     return tuple(sorted(rows))
+
+
+_CONTENT = pattern(
+    rb'"(?:[^"\s]*[./\]])?(?:price|currency|m(?:in|ax)_price|(?:from|to)_address|(?:from|to|officer)_contact'
+    rb"|(?:pickup|delivery)_note_to_driver|cargo_(?:net_quantity|details)|vehicle_preference|service_type"
+    rb'|total_item_\w+)(?:[./\[][^"\s]*)?"'
+)
+"""A field of an order, or a path in it, as a JSON text. Without time windows, which end while nobody changes them."""
+_STATE = pattern(
+    rb'draft|broadcast|already|current_status|status"\s*(?:[]},]|:\s*(?!\d|"(?:\d|error|fail)))', re.IGNORECASE
+)
+
+
+def blames_content(body: bytes) -> bool:
+    """Whether a refusal names a field of an order, and nothing that may be about the state of its task."""
+    return _CONTENT.search(body) is not None and _STATE.search(body) is None
 
 
 def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

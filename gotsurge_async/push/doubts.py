@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from gotsurge_async.api.endpoints import DRAFTS_BROADCAST
 from gotsurge_async.calls.create import InDoubt, OrderResult, Unprocessed
-from gotsurge_async.errors import BadRequest, CallError, Conflict, GotSurgeError, NotFound, OutcomeUnknown
+from gotsurge_async.calls.outcome import MOVED
+from gotsurge_async.errors import BadRequest, CallError, Conflict, GotSurgeError, NotFound, OutcomeUnknown, Rejected
 from gotsurge_async.ledger import OrderRow, OrderState, PendingOrder, Remark
 
 if TYPE_CHECKING:
@@ -14,20 +15,21 @@ if TYPE_CHECKING:
 
 REFUSALS = (BadRequest, Conflict, NotFound)
 """Refusals of a broadcast that one of its drafts may have caused."""
-_REFUSED = "a broadcast of the order was refused, but an earlier one may act"
-"""In the ``error`` of an order: until no broadcast can act any more, its draft is only read."""
+OF_CALL = (*MOVED, 402, 405, 406, 407, 411, 414, 415, 431)
+"""Statuses of refusals that concern the call or the account, whatever the tasks are: such a call acted on none."""
+_REFUSED = "the broadcast of the order was refused, perhaps because its draft had been broadcast"
+"""In the ``error`` of an order: its draft is only read. A read after the set time shows whether it is a draft."""
+_WITH_OTHERS = "a broadcast of the order and of others was refused, and may have acted on this one"
+"""In the ``error`` of an order: until that broadcast can act no more, its draft is only read."""
 
 
-def is_own(error: CallError, with_others: CallError | None) -> bool:
-    """Whether the ``error`` of a broadcast of one draft is its refusal, and shows that no broadcast acted on it.
+def is_plain(error: CallError | None, *, with_others: bool) -> bool:
+    """Whether the ``error`` of a broadcast of one draft proves that its task is a draft, if a read shows it as one.
 
-    It does if no other broadcast left, or if that of the draft ``with_others`` was refused for the very same reason:
-    had that one acted on this draft, it would be none now, and be refused for another reason.
+    Any other refusal may say that a person had broadcast the draft, and the read may be older than that. Only a fault
+    in the order's content concerns no other broadcast: one ``with_others`` would have met this fault, too.
     """
-    if with_others is None:
-        return isinstance(error, REFUSALS)
-    both = isinstance(error, BadRequest) and isinstance(with_others, BadRequest) and bool(error.service_message)
-    return both and (error.status, error.service_message) == (with_others.status, with_others.service_message)
+    return isinstance(error, BadRequest) and (error.blames_content or (error.status in OF_CALL and not with_others))
 
 
 def is_over(row: OrderRow, now: datetime) -> bool:
@@ -37,8 +39,17 @@ def is_over(row: OrderRow, now: datetime) -> bool:
 
 
 def is_only_read(row: OrderRow, now: datetime) -> bool:
-    """Whether the last broadcast of an order was refused, and an earlier one may act yet: a read must show it."""
-    return row.state is OrderState.BROADCASTING and _REFUSED in (row.error or "") and row.is_open(now)
+    """Whether the broadcast of an order was refused: a read must show its outcome before another one may leave."""
+    error = row.error or ""
+    return row.state is OrderState.BROADCASTING and (_REFUSED in error or (_WITH_OTHERS in error and row.is_open(now)))
+
+
+def refusal_of(row: OrderRow, now: datetime) -> Rejected | None:
+    """The refusal that ends an order if a read of now shows a draft; None if there is none, or a read may be older."""
+    _, is_refused, why = (row.error or "").partition(f"{_REFUSED}: ")
+    if not is_refused or not is_over(row, now):
+        return None
+    return Rejected(why.removeprefix(f"{DRAFTS_BROADCAST.name}: "), "E405", operation=DRAFTS_BROADCAST.name)
 
 
 def stay_in_doubt(drafts: Sequence["Draft"], errors: Mapping[int, str]) -> list[OrderResult[PendingOrder]]:
@@ -77,8 +88,10 @@ def left_with(
             stopped_by = error or reason
         if draft.may_be_out:
             why = f"the order may have been broadcast ({reason})"
-            if is_refused:
-                why = f"a broadcast of the order was refused, but an earlier one may act ({reason})"
+            if is_refused and draft.alone:
+                why = f"the broadcast of the order was refused, perhaps because its draft had been broadcast: {reason}"
+            elif is_refused:
+                why = f"a broadcast of the order and of others was refused, and may have acted on this one: {reason}"
             doubt = OutcomeUnknown(why, "E608", operation=DRAFTS_BROADCAST.name)
             results.append(InDoubt(order=draft.order, error=doubt))
         else:

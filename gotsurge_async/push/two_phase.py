@@ -27,7 +27,7 @@ from gotsurge_async.calls.create import (
     other_name,
     stops_all,
 )
-from gotsurge_async.calls.outcome import MOVED, denial, says_no
+from gotsurge_async.calls.outcome import denial, says_no
 from gotsurge_async.calls.tries import backoff
 from gotsurge_async.clock import uninterrupted
 from gotsurge_async.errors import (
@@ -45,7 +45,17 @@ from gotsurge_async.ledger.errors import ELSEWHERE
 from gotsurge_async.models.platform import UpdatedTask
 from gotsurge_async.models.tasks import ENDED_EARLY, Receipt, TaskStatus
 from gotsurge_async.push.chunks import Body, ChunkSender, Claim, Results, is_nameless
-from gotsurge_async.push.doubts import REFUSALS, is_only_read, is_over, is_own, left_with, remarks_of, stay_in_doubt
+from gotsurge_async.push.doubts import (
+    OF_CALL,
+    REFUSALS,
+    is_only_read,
+    is_over,
+    is_plain,
+    left_with,
+    refusal_of,
+    remarks_of,
+    stay_in_doubt,
+)
 
 _EACH_ALONE = 2
 """The division of a chunk in which each order has its own call, whose answer needs no names."""
@@ -57,12 +67,12 @@ class Draft:
 
     Attributes:
         first_status: the status in which it was recorded.
-        may_have_acted: a broadcast of it was answered or broken off, or refused as if it were no draft; it may act even
-            after it was read as a draft.
+        may_have_acted: a broadcast of it was answered or broken off, or refused as if it were no draft: a broadcast may
+            act even after a read showed a draft, or have acted before an old read.
         acted_now: that is so of a broadcast that this process made.
-        with_others: the error with which a broadcast of it and of others was refused: unless its own refusal is the
-            same, that one may have acted on it.
+        with_others: whether a broadcast of it and of others was refused, and may have acted on it.
         is_over: no earlier broadcast of it can act any more: if a read shows a draft before the next one, none did.
+        refusal: the refusal that ends the order if a read shows a draft.
         refused: a broadcast of it was refused, and it was not read since.
         updated: the answer to a broadcast named it as updated, and not as a draft; and none said no.
         denied: the answer to a broadcast said no to it.
@@ -82,8 +92,9 @@ class Draft:
     first_status: str | None = None
     may_have_acted: bool = False
     acted_now: bool = False
-    with_others: CallError | None = None
+    with_others: bool = False
     is_over: bool = False
+    refusal: Rejected | None = None
     refused: bool = False
     updated: bool = False
     denied: bool = False
@@ -100,11 +111,11 @@ class Draft:
     @property
     def may_be_out(self) -> bool:
         """Whether drivers may know of the draft."""
-        return self.may_have_acted or self.refused or self.with_others is not None
+        return self.may_have_acted or self.refused or self.with_others
 
     @property
     def is_called_faulty(self) -> bool:
-        """Whether its last broadcast was refused, and not because it is no draft; and a read shows it."""
+        """Whether its last broadcast was refused, and probably would be again; and a read shows its task."""
         return self.status is not None and isinstance(self.trouble, BadRequest)
 
     def other_name(self, named: Identity) -> str:
@@ -171,11 +182,13 @@ class Draft:
         if self.answered and self.trouble is None:
             why = "the task is still a draft after its broadcast"
             self.trouble = OutcomeUnknown(why, "E608", operation=DRAFTS_BROADCAST.name)
-        if alone and self.trouble is not None and not self.may_have_acted and is_own(self.trouble, self.with_others):
-            self.result = Refused(order=order, error=self.trouble)
-            why = f"the draft of the order stays unused: {self.trouble}"
-            return OrderOutcome(order.id, OrderState.REFUSED, status=TaskStatus.DRAFT, error=why)
-        return None
+        is_final = alone and not self.may_have_acted and is_plain(self.trouble, with_others=self.with_others)
+        refusal = self.trouble if is_final else self.refusal
+        if refusal is None:
+            return None
+        self.result = Refused(order=order, error=refusal)
+        why = f"the draft of the order stays unused: {refusal}"
+        return OrderOutcome(order.id, OrderState.REFUSED, status=TaskStatus.DRAFT, error=why)
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -249,6 +262,7 @@ class TwoPhaseSender(ChunkSender):
                 row.status,
                 may_have_acted=row.state is not OrderState.DRAFTED,
                 is_over=is_over(row, now),
+                refusal=refusal_of(row, now),
                 elsewhere=(row.error or "") if (row.error or "").startswith(ELSEWHERE) else "",
             )
             for row in rows
@@ -267,7 +281,7 @@ class TwoPhaseSender(ChunkSender):
         return [*results, *await self._broadcast(drafted)]
 
     async def _look_only(self, drafts: Sequence[Draft], errors: Mapping[int, str]) -> Results:
-        """Read drafts that are not broadcast now; those that no read settles stay in doubt as they are."""
+        """Read drafts that were refused; those that no read settles stay in doubt as they are."""
         failed = [error for error in await asyncio.gather(*map(self._look, drafts)) if error is not None]
         await self._conclude(drafts, alone=False)
         lasting = [error for error in failed if stops_all(error) or not isinstance(error, Rejected)]
@@ -402,12 +416,11 @@ class TwoPhaseSender(ChunkSender):
                 after_send=claim.land,
             )
         except REFUSALS as error:
-            # The others of the chunk may be broadcast nevertheless; and one that is refused as no draft may be none.
-            proves_nothing = len(drafts) == 1 and not isinstance(error, BadRequest)
+            # The others of the chunk may be broadcast nevertheless; and one that is refused may be no draft any more.
+            proves_nothing = len(drafts) == 1 and not is_plain(error, with_others=drafts[0].with_others)
             for draft in drafts:
                 draft.trouble = error
-                if len(drafts) > 1 and error.status not in MOVED:
-                    draft.with_others = error
+                draft.with_others |= len(drafts) > 1 and error.status not in OF_CALL
             return None
         except (CallError, SignInNeeded) as error:
             for draft in drafts:
@@ -415,7 +428,7 @@ class TwoPhaseSender(ChunkSender):
             return error
         finally:
             for draft in drafts:
-                acted = claim.may_have_acted or (proves_nothing and not draft.is_over)
+                acted = claim.may_have_acted or proves_nothing
                 draft.acted_now |= acted
                 draft.may_have_acted |= acted
                 draft.refused |= claim.refused
@@ -456,7 +469,7 @@ class TwoPhaseSender(ChunkSender):
             self.stop(stopped_by)
         if unsent := [draft.order.id for draft in drafts if not draft.may_be_out]:
             await self.run.release_claim(unsent)
-        if acted := [draft.order.id for draft in drafts if draft.acted_now or draft.with_others is not None]:
+        if acted := [draft.order.id for draft in drafts if draft.acted_now or draft.with_others]:
             await self.run.renew_claim(acted)  # how long the broadcast may act counts from the end of its call
         await self.run.remark(remarks_of(results))
         for draft, result in zip(drafts, results, strict=True):

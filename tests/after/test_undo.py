@@ -203,7 +203,7 @@ async def test_no_draft_whose_answer_is_on_its_way_is_cancelled(tmp_path: Path) 
 
 async def _refused(here: Place) -> tuple[str, str]:
     """A run whose order was refused after its draft was recorded; and that draft."""
-    here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=422))
+    here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=402))
     run_id = await here.push(orders(1), mode=Mode.TWO_PHASE)
     here.simulator.clear_faults()
     assert await here.states(run_id) == {"T-0": OrderState.REFUSED}
@@ -252,7 +252,7 @@ async def test_no_answer_names_a_draft_that_a_late_cancel_may_end(tmp_path: Path
 async def test_the_drafts_of_a_key_that_a_desk_refused_twice_are_cancelled(tmp_path: Path) -> None:
     """Both orders are in the desk's run, under the same key, and each has its own draft."""
     async with place(tmp_path) as here, Desk(here.gs, here.ledger, mode=Mode.TWO_PHASE) as desk:
-        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=422))
+        here.simulator.order_fault(Fault(operation="platform.drafts.broadcast", kind="status", status=402))
         for price in ("5.00", "6.00"):
             assert isinstance(await desk.create(order(price=Money.of(price, "SGD"))), Refused)
         here.simulator.clear_faults()

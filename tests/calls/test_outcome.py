@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from gotsurge_async.api.endpoints import TASKS_GET
 from gotsurge_async.calls.outcome import (
     Attempt,
+    Outcome,
     attempt,
+    blames_content,
     denial,
     error_code,
     error_of,
@@ -22,7 +24,7 @@ from gotsurge_async.calls.outcome import (
     says_no,
     service_message,
 )
-from gotsurge_async.errors import CallError, NotSent, OutcomeUnknown, code_of
+from gotsurge_async.errors import BadRequest, CallError, NotSent, OutcomeUnknown, code_of
 from gotsurge_async.secrets import Secret
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Request, Response
 from gotsurge_async.transports.memory import MemoryTransport
@@ -230,6 +232,31 @@ def test_a_redirect_says_where_to_and_what_to_do(status: int, location: str, tar
 def test_what_says_no(content: dict[str, Any], no: bool) -> None:
     """An error, the code or status of a failure, or a success that is false; but not the history of a task."""
     assert says_no(content) is no
+
+
+@pytest.mark.parametrize(
+    ("content", "blames"),
+    [
+        ({"errors": {"price": ["too low"]}}, True),
+        ({"status": 422, "errors": {"tasks[0].to_address.zip_code": "is unknown"}}, True),
+        ({"status": "error", "errors": [{"pointer": "/tasks/0/price", "detail": "too low"}]}, True),
+        ({"errors": {"price": ["cannot change: the task is already accepted"]}}, False),
+        ({"errors": {"price": ["too low"], "status": ["is accepted"]}}, False),
+        ({"errors": [{"field": "price", "message": "too low"}, {"field": "status", "message": "is wrong"}]}, False),
+        ({"errors": {"price": "too low", "task": "is not a draft"}}, False),
+        ({"errors": {"from_time_window": "is over"}}, False),
+        ({"message": "the price is too low"}, False),
+        ({}, False),
+    ],
+)
+def test_what_blames_the_content_of_an_order(content: dict[str, Any], blames: bool) -> None:
+    """A field that stays as it is, and nothing about the state of its task; a sentence alone may mean anything."""
+    body = msgspec.json.encode(content)
+    assert blames_content(body) is blames
+    failed = Attempt(outcome=Outcome.REJECTED, response=Response(status=422, body=body))
+    error = error_of(TASKS_GET, failed, attempts=1, sent=None, now=NOW)
+    assert isinstance(error, BadRequest)
+    assert error.blames_content is blames
 
 
 def test_the_reason_is_told() -> None:

@@ -7,21 +7,27 @@ import pytest
 
 from gotsurge_async.bulk import Mode, OrderState, Reconciler
 from gotsurge_async.testing import ManualClock
-from gotsurge_async.transports.base import Response
+from gotsurge_async.transports.base import MaybeSent, Response
 from tests.push.test_push import counted, pushing
 from tests.push.test_two_phase_answers import Platform, loaded, send
 from tests.support.orders import answer, orders
 
 DRAFT = {"current_status": "draft"}
+WHY = {"message": "the pickup is over"}
 
 
 class Lagging(Platform):
-    """Broadcasts all but the bad drafts of a call that it refuses; its reads may be old."""
+    """Broadcasts all but the bad drafts of a call that it refuses; its reads may be old.
 
-    def __init__(self, bad: str = "", refusal: int = 422) -> None:
+    ``live`` are tasks that drivers see: as no drafts, they are refused with the status ``live_refusal``.
+    """
+
+    def __init__(self, bad: str = "", refusal: int = 422, reason: Any = None, live_refusal: int = 409) -> None:
         super().__init__()
         self.bad = bad
         self.refusal = refusal
+        self.reason = {"errors": {"price": ["too low"]}} if reason is None else reason
+        self.live_refusal = live_refusal
         self.live: list[str] = []
         self.lags = True
         self.broadcast = self.act
@@ -32,8 +38,9 @@ class Lagging(Platform):
         good = [task_id for task_id in task_ids if task_id not in (*self.live, self.bad)]
         self.live += good
         if self.bad in task_ids:
-            return answer({"message": "the pickup is over"}, self.refusal)
-        return answer({"message": "not a draft"}, 409) if len(good) < len(task_ids) else answer({"updated_tasks": good})
+            return answer(self.reason, self.refusal)
+        refused = answer({"message": "not a draft"}, self.live_refusal)
+        return refused if len(good) < len(task_ids) else answer({"updated_tasks": good})
 
     def show(self, task_id: str) -> Response:
         """Show a task."""
@@ -46,14 +53,61 @@ async def errors_of(run: Any) -> dict[str, str]:
     return {row.key: row.error or "" async for row in run.rows()}
 
 
-async def test_the_refusal_of_the_only_broadcast_of_a_draft_is_final(tmp_path: Path) -> None:
-    """A draft that alone was broadcast once, refused as faulty, and is read as a draft, is refused at once."""
-    platform = Lagging("id-T-0")
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        (422, {"message": "invalid", "errors": {"price": ["too low"]}}),
+        (400, [{"field": "tasks[0].to_address.zip_code", "message": "is unknown"}]),
+        (402, {"message": "no credit"}),
+        (415, {}),
+    ],
+)
+async def test_the_plain_refusal_of_the_only_broadcast_of_a_draft_is_final(
+    tmp_path: Path, status: int, reason: Any
+) -> None:
+    """A draft is refused at once if its content, the call or the account is to blame, and a read shows a draft."""
+    platform = Lagging("id-T-0", status, reason)
     async with loaded(tmp_path, platform, 1, attempts=3) as (push, run):
         assert (await send(push, run)).stopped_by is None
         assert await run.counts() == counted(refused=1)
         assert "draft of the order stays unused" in (await errors_of(run))["T-0"]
     assert platform.broadcasts == [["id-T-0"]]
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("status", [400, 404, 409, 410, 422])
+async def test_a_draft_that_a_person_broadcast_is_never_made_anew(tmp_path: Path, status: int, number: int) -> None:
+    """GotSurge refuses its broadcast, and a read is older than what the person did: a later read shows the task."""
+    platform, clock = Lagging(live_refusal=status), ManualClock()
+    platform.live = ["id-T-0"]
+    async with pushing(tmp_path, platform, mode=Mode.TWO_PHASE, attempts=3, clock=clock) as (push, _):
+        for lags, state in ((True, "broadcasting"), (True, "broadcasting"), (False, "created")):
+            platform.lags = lags
+            run, _ = await push.load_orders(orders(number))
+            async with run:
+                assert (await send(push, run)).stopped_by is None
+                assert await run.counts() == counted(**{state: number})
+    assert sorted(platform.live) == [f"id-T-{place}" for place in range(number)]
+
+
+async def test_a_person_may_broadcast_a_draft_right_before_its_doubt_ends(tmp_path: Path) -> None:
+    """The broadcast after the set time is refused, too, and its read is old: that ends no doubt."""
+    platform, clock = Lagging(live_refusal=422), ManualClock()
+
+    def lose(_: list[str]) -> Response:
+        raise MaybeSent("lost")
+
+    platform.broadcast = lose
+    async with loaded(tmp_path, platform, 1, attempts=1, clock=clock) as (push, run):
+        await send(push, run)
+        await clock.advance(610)
+        platform.live, platform.broadcast = ["id-T-0"], platform.act
+        await send(push, run)
+        assert await run.counts() == counted(broadcasting=1)
+        await clock.advance(610)
+        platform.lags = False
+        await send(push, run)
+        assert await run.counts() == counted(created=1)
 
 
 async def test_a_refused_broadcast_of_a_vanished_draft_is_in_doubt(tmp_path: Path) -> None:
@@ -79,7 +133,7 @@ async def test_the_refusal_of_a_broadcast_of_several_drafts_may_have_acted_on_on
         assert await run.counts() == counted(broadcasting=2, refused=1)
         errors = await errors_of(run)
         assert "not a draft" in errors["T-0"]
-        assert "the pickup is over" in errors["T-1"]
+        assert "too low" in errors["T-1"]
         platform.lags = False
         await send(push, run)
         assert await run.counts() == counted(created=2, refused=1)
@@ -95,37 +149,32 @@ async def test_a_draft_that_is_refused_as_no_draft_is_in_doubt(tmp_path: Path) -
         assert await run.counts() == counted(broadcasting=1)
 
 
-@pytest.mark.parametrize(("chunk", "alone"), [(422, 422), (422, 409), (400, 422), (404, 422), (409, 409)])
-async def test_the_same_refusal_of_several_drafts_and_of_one_is_the_refusal_of_that_one(
-    tmp_path: Path, chunk: int, alone: int
+@pytest.mark.parametrize(
+    ("status", "reason", "state"),
+    [
+        (422, {"errors": {"tasks[0].price": "too low"}}, "refused"),
+        (422, {"message": "the pickup is over"}, "broadcasting"),
+        (409, {"errors": {"tasks[0].price": "too low"}}, "broadcasting"),
+        (415, {}, "broadcasting"),
+    ],
+)
+@pytest.mark.parametrize("chunk", [404, 409, 422])
+async def test_a_fault_in_the_content_is_a_refusal_whatever_the_chunk_met(
+    tmp_path: Path, chunk: int, status: int, reason: Any, state: str
 ) -> None:
-    """Only if both call the draft faulty, with the same status and reason: else the order is in doubt."""
+    """After any other refusal an order is in doubt: the refused call of its chunk may have acted on it."""
     platform = Platform()
-    refused = {"message": "the pickup is over"}
-    platform.broadcast = lambda task_ids: answer(refused, chunk if len(task_ids) > 1 else alone)
+    platform.broadcast = lambda ids: answer(reason, status) if len(ids) == 1 else answer(WHY, chunk)
     platform.read = lambda task_id: answer({"id": task_id, **DRAFT})
     async with loaded(tmp_path, platform, 2, attempts=2) as (push, run):
         assert (await send(push, run)).stopped_by is None
-        assert await run.counts() == (counted(refused=2) if chunk == alone == 422 else counted(broadcasting=2))
-
-
-@pytest.mark.parametrize("reasons", [("the pickup is over", "not a draft"), ("", "")])
-async def test_refusals_with_other_reasons_or_none_leave_an_order_in_doubt(
-    tmp_path: Path, reasons: tuple[str, str]
-) -> None:
-    """The first call may have acted on the draft, which the second one could not."""
-    platform = Platform()
-    platform.broadcast = lambda task_ids: answer({"message": reasons[len(task_ids) == 1]}, 422)
-    platform.read = lambda task_id: answer({"id": task_id, **DRAFT})
-    async with loaded(tmp_path, platform, 2, attempts=2) as (push, run):
-        assert (await send(push, run)).stopped_by is None
-        assert await run.counts() == counted(broadcasting=2)
+        assert await run.counts() == counted(**{state: 2})
 
 
 @pytest.mark.parametrize("refusal", [400, 404, 409, 422])
 async def test_a_refused_draft_is_settled_when_no_broadcast_can_act_any_more(tmp_path: Path, refusal: int) -> None:
-    """Until then it is only read, however often, and that renews no time; then one single call that is refused does."""
-    platform, clock = Lagging("id-T-1", 409), ManualClock()
+    """It is only read, however often, and that renews no time; then a read that shows a draft refuses the order."""
+    platform, clock = Lagging("id-T-1", refusal, WHY), ManualClock()
     async with loaded(tmp_path, platform, 2, attempts=2, clock=clock) as (push, run):
         await send(push, run)
         platform.lags = False
@@ -136,12 +185,11 @@ async def test_a_refused_draft_is_settled_when_no_broadcast_can_act_any_more(tmp
             assert await run.counts() == counted(created=1, broadcasting=1)
             assert {row.open_until async for row in run.rows((OrderState.BROADCASTING,))} == until
             await clock.advance(5)
-        assert platform.broadcasts == []
         await clock.advance(600)
-        platform.refusal = refusal
         assert (await send(push, run)).stopped_by is None
         assert await run.counts() == counted(created=1, refused=1)
-    assert platform.broadcasts == [["id-T-1"]]
+        assert f"stays unused: platform.drafts.broadcast: HTTP {refusal}: the pickup" in (await errors_of(run))["T-1"]
+    assert platform.broadcasts == []
 
 
 async def test_a_chunk_that_is_never_divided_is_settled_in_the_end(tmp_path: Path) -> None:
@@ -192,7 +240,8 @@ async def test_a_broadcast_of_a_process_that_ended_may_act_for_the_whole_time(tm
 
 async def test_a_draft_that_may_be_broadcast_anew_keeps_no_error(tmp_path: Path) -> None:
     """Its next broadcast is a first one: what a process left of it, when it ended, says nothing of its end."""
-    platform, clock = Lagging("id-T-0", 409), ManualClock()
+    platform, clock = Lagging(), ManualClock()
+    platform.broadcast = lambda _: answer({}, 503)
     async with loaded(tmp_path, platform, 1, attempts=1, clock=clock) as (push, run):
         await send(push, run)
         await clock.advance(610)
@@ -213,7 +262,7 @@ async def test_the_same_orders_pushed_again_continue_a_doubt(tmp_path: Path) -> 
             async with run:
                 await send(push, run)
                 assert await run.counts() == counted(**{state: 1})
-    assert platform.broadcasts == [["id-T-0"]] * 2
+    assert platform.broadcasts == [["id-T-0"]]
 
 
 async def test_each_order_in_doubt_has_its_own_reason(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_an_unused_draft_is_cancelled_as_told(platform_shell: Shell) -> None:
     """By the command that the push prints, also that of a refused order: then no command counts it any more."""
     shell, faults = platform_shell, platform_shell.simulator.order_fault
     faults(Fault(operation="platform.drafts.create", when="after", kind="reset", times=1))
-    faults(Fault(operation="platform.drafts.broadcast", kind="status", status=422))
+    faults(Fault(operation="platform.drafts.broadcast", kind="status", status=402))
     pushed, summary = shell.push("A")
     shell.simulator.clear_faults()
     assert (summary["refused"], len(summary["unused_drafts"])) == (1, 2)

@@ -191,6 +191,48 @@ async def test_a_passing_refusal_leaves_the_run_in_two_phase_mode(tmp_path: Path
     assert service.live == ["T-1", "T-2"]
 
 
+class Refusing(Platform):
+    """Refuses broadcasts, as of tasks that a person broadcast; its reads show drafts while they are old."""
+
+    reads_are_old = True
+
+    def __call__(self, request: Request) -> Response:
+        name = request.url.rpartition("/")[2]
+        if name == "broadcast":
+            return answer({"message": "this task cannot be broadcast"}, 422)
+        if name in self.tasks:
+            status = "draft" if self.reads_are_old else "broadcasting"
+            return answer({**self.tasks[name], "current_status": status})
+        return super().__call__(request)
+
+
+@pytest.mark.parametrize("wait", [0, 300, 610])
+async def test_an_order_whose_draft_a_person_broadcast_is_created_by_no_second_task(tmp_path: Path, wait: int) -> None:
+    """GotSurge refuses the desk's broadcast of it: the order is in doubt until a read shows its task."""
+    clock, service = ManualClock(), Refusing()
+    async with desk_of(tmp_path, service, clock=clock, mode=Mode.TWO_PHASE) as desk:
+        for _ in range(2):
+            assert isinstance(await desk.create(order("T-1")), InDoubt)
+        await clock.advance(wait)
+        service.reads_are_old = False
+        assert isinstance(await desk.create(order("T-1")), Created)
+    assert list(service.tasks) == ["task-1"]
+
+
+async def test_an_order_whose_draft_stays_one_after_its_refusal_is_refused(tmp_path: Path) -> None:
+    """A read after the set time shows that, and nothing was broadcast again."""
+    clock, service = ManualClock(), Refusing()
+    async with desk_of(tmp_path, service, clock=clock, mode=Mode.TWO_PHASE) as desk:
+        for wait in (0, 590):
+            await clock.advance(wait)
+            assert isinstance(await desk.create(order("T-1")), InDoubt)
+            assert (await states(desk))["T-1"] == [OrderState.BROADCASTING]
+        await clock.advance(11)
+        assert isinstance(await desk.create(order("T-1")), Refused)
+        assert (await states(desk))["T-1"] == [OrderState.SUPERSEDED, OrderState.REFUSED]
+    assert list(service.tasks) == ["task-1"]
+
+
 async def test_an_order_whose_draft_is_denied_is_refused_alone(tmp_path: Path) -> None:
     """The answer names the order, and no task: the orders of the same call are created."""
     clock, service = ManualClock(), Platform()
