@@ -81,14 +81,14 @@ def left_with(
     for draft in drafts:
         trouble = draft.trouble if draft.alone or error is None else None
         reason = trouble or draft.failed or error or unknown
-        is_refused = isinstance(trouble, REFUSALS) and not draft.answered
+        is_refused = isinstance(trouble, REFUSALS)
         # A refusal, or an unknown status, of an order says nothing of the other orders.
-        is_its_own = isinstance(trouble, REFUSALS) and draft.failed is None
+        is_its_own = is_refused and draft.failed is None
         if stopped_by is None and not is_its_own and (not draft.status or draft.status.is_draft):
             stopped_by = error or reason
         if draft.may_be_out:
             why = f"the order may have been broadcast ({reason})"
-            if is_refused and draft.alone:
+            if is_refused and (draft.alone or draft.answered):  # answered with a denial by its name
                 why = f"the broadcast of the order was refused, perhaps because its draft had been broadcast: {reason}"
             elif is_refused:
                 why = f"a broadcast of the order and of others was refused, and may have acted on this one: {reason}"

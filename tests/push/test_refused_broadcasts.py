@@ -324,6 +324,32 @@ async def test_a_draft_to_which_the_answer_says_no_is_not_created(tmp_path: Path
         assert await run.counts() == counted(created=1, broadcasting=1)
 
 
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_draft_that_every_answer_denies_is_refused_in_the_end(tmp_path: Path, number: int) -> None:
+    """Its doubt ends after the set time, by a read that shows a draft; neither reads nor reconcile renew the time."""
+    platform, clock = Platform(), ManualClock()
+
+    def act(task_ids: list[str]) -> Response:
+        denied = {"id": "id-T-0", "status": 422, "error": "the pickup is over"}
+        done = [{"id": name, "current_status": "broadcasting"} for name in task_ids if name != "id-T-0"]
+        return answer({"updated_tasks": [*done, denied][: len(task_ids)]}, 207)
+
+    platform.broadcast = act
+    platform.read = lambda task_id: answer({"id": task_id, **DRAFT})
+    async with pushing(tmp_path, platform, mode=Mode.TWO_PHASE, attempts=2, clock=clock) as (push, ledger):
+        for wait, state in ((0, "broadcasting"), (300, "broadcasting"), (310, "refused")):
+            await clock.advance(wait)
+            run, _ = await push.load_orders(orders(number))
+            async with run:
+                assert (await send(push, run)).stopped_by is None
+                states = [row.state async for row in run.rows() if row.key == "T-0"]
+                assert states == [state]
+            await Reconciler(push._gs, ledger).reconcile(run.id, task_list=False)
+        assert "stays unused: platform.drafts.broadcast: the answer says no: the pickup is over" in str(
+            [row.error async for row in ledger.rows(run.id)]
+        )
+
+
 @pytest.mark.parametrize("blind", [False, True])
 async def test_no_broadcast_is_repeated_that_made_another_task(tmp_path: Path, blind: bool) -> None:
     """The answer names another task for the order, which is in doubt while its own one is a draft, or cannot be read.
