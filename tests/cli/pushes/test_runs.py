@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import json
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from click.testing import Result
 from gotsurge_async.bulk import Ledger, OrderState
 from gotsurge_async.ledger import OrderOutcome
 from gotsurge_async.simulator import Fault
+from tests.cli.service.test_tasks import order as good_order
 from tests.support.commands import Runner, Shell
 
 
@@ -217,3 +219,28 @@ def test_what_waits_for_a_desk_is_reported(shell: Shell) -> None:
     asyncio.run(submit())
     assert shell.on_ledger("runs").stderr == "local: 2 submitted orders have not been sent, and wait for a desk\n"
     assert "for a desk" not in shell.on_ledger("runs", "--env", "sandbox").stderr
+
+
+def test_an_order_of_a_desk_is_shown_and_settled_like_a_file_s(shell: Shell) -> None:
+    """Its answer was lost: runs, status and results report the doubt, resolve ends it, and orders shows its task."""
+    shell.simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset"))
+    create = ["tasks", "create", "-", *shell.place, *shell.ledger, "--json"]
+    order = json.dumps(good_order("A"))
+    assert shell.run(*create, stdin=order, GOTSURGE_SETTLE="0").exit_code == 3
+    shell.simulator.clear_faults()
+    (info,) = shell.document(shell.on_ledger("runs", "--json"))
+    assert (info["source"], info["in_doubt"]) == ("desk", 1)
+    status = shell.document(shell.on_ledger("status", info["run"], "--json"))
+    assert (status["states"], status["held"]) == ({"in_doubt": 1}, False)
+    files = shell.document(shell.on_ledger("results", info["run"], "--out", shell.folder / "out", "--json"))["files"]
+    (line,) = Path(files["in_doubt"]).read_text().splitlines()
+    assert json.loads(line)["tracking_id"] == "A"
+    (task,) = shell.simulator.tasks()
+    said = ("--key", "A", "--created", task["id"], "--by", "Mei", "--no-check")
+    assert shell.on_ledger("resolve", info["run"], *said).exit_code == 0
+    shell.call("report", "--read-rate", "50")  # reads its task
+    (shown,) = shell.document(shell.on_ledger("orders", "--run", info["run"], "--json"))
+    assert (shown["tracking_id"], shown["task_id"]) == ("A", task["id"])
+    again = shell.run(*create, stdin=order)
+    assert (again.exit_code, shell.document(again)["orders"][0]["id"]) == (0, task["id"])
+    assert shell.simulator.audit()["by_tracking_id"] == {"A": 1}

@@ -21,11 +21,20 @@ from gotsurge_async.bulk import Changed, Desk, Ledger, OrderState, Push
 from gotsurge_async.errors import NotSent
 from gotsurge_async.ledger import RunState
 from gotsurge_async.push.desk.opening import DeskOptions
+from gotsurge_async.push.desk.outcomes import Outcome
 from gotsurge_async.testing import ManualClock
 from gotsurge_async.transports.base import MaybeSent, NothingSent, Response
 from tests.support.desks import Gate, Service, client, created, desk_of, states
 from tests.support.orders import answer, order, orders
 from tests.support.public import hints_of
+
+
+async def settled(asking: "asyncio.Task[Outcome]", clock: ManualClock) -> Outcome:
+    """The outcome of a call, for which time passes."""
+    while not asking.done():
+        await clock.advance(1)
+    return await asking
+
 
 # --- one key, one outcome ---------------------------------------------------------------------------------------------
 
@@ -50,6 +59,29 @@ async def test_callers_at_the_same_moment_share_one_call(tmp_path: Path) -> None
         outcomes = await asyncio.gather(*[desk.create(order()) for _ in range(10)])
     assert service.creates == [["T-1"]]
     assert [each.replayed for each in outcomes if isinstance(each, Created)] == [False] + [True] * 9
+
+
+async def test_callers_on_two_machines_share_one_call(database: str) -> None:
+    """Over PostgreSQL, the desk that is asked second waits for the first one's call, and returns its task."""
+    service, clock = Gate(), ManualClock()
+    async with (
+        client(service, clock=clock) as here,
+        client(service, clock=clock) as there,
+        await Desk.open(here, database, mode="direct") as first,
+        await Desk.open(there, database, mode="direct") as second,
+    ):
+        creating = asyncio.create_task(first.create(order()))
+        await service.came.wait()
+        again = asyncio.create_task(second.create(order()))
+        other = asyncio.create_task(second.create(order("T-2")))
+        await service.came_again.wait()  # so the second desk has read what the ledger knows of both
+        assert not again.done()
+        service.open.set()
+        outcome, repeated, _ = await creating, await settled(again, clock), await settled(other, clock)
+        assert isinstance(outcome, Created)
+        assert isinstance(repeated, Created)
+        assert (repeated.receipt.id, repeated.replayed) == (outcome.receipt.id, True)
+    assert service.creates == [["T-1"], ["T-2"]]
 
 
 async def test_another_content_under_a_key_is_changed(tmp_path: Path) -> None:
@@ -194,9 +226,7 @@ async def test_an_order_that_another_run_has_in_hand_is_waited_for(tmp_path: Pat
             await clock.advance(1)
             service.open.set()
             await sending
-            while not asking.done():
-                await clock.advance(1)
-            outcome = await asking
+            outcome = await settled(asking, clock)
     assert isinstance(outcome, Created)
     assert outcome.replayed
     assert service.creates == [["T-1"]]
