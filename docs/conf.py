@@ -23,6 +23,7 @@ extensions = [
     "sphinx_click",
     "sphinx_copybutton",
     "github_markdown",
+    "glossary",
     "reference",
     "signatures",
     "synonyms",

