@@ -43,3 +43,11 @@ def test_every_address_is_the_one() -> None:
     assert built("[a](b.md) ![c](d.png) [e](https://f.example) [g](#h)") == (
         f"[a]({HOME}/blob/main/b.md) ![c]({HOME}/raw/main/d.png) [e](https://f.example) [g](#h)"
     )
+
+
+def test_what_needs_no_installation_is_the_first_command() -> None:
+    """With uv and with pipx a reader types one line, which runs the same push with the same extra."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    ((extra, push),) = re.findall(r'-e "(\.\[\w+\])" && \.venv/bin/(gotsurge .*)$', text, re.MULTILINE)
+    lines = re.findall(r'^(uvx --from|pipx run --spec) "(\S+)" (gotsurge .*)$', text, re.MULTILINE)
+    assert lines == [("uvx --from", extra, push), ("pipx run --spec", extra, push)]
