@@ -5,6 +5,7 @@ from sphinx.application import Sphinx
 
 SYNONYMS = {
     "command": "cli terminal shell flags",
+    "explanation/idempotency-keys": "stripe ietf replay header",
     "explanation/no-order-twice": "idempotency idempotent duplicate dedupe deduplicate",
     "explanation/from-other-clients": "migrate migration switch alternative comparison",
     "fleet": "cluster distributed scale scaling parallel queue celery",
