@@ -30,6 +30,7 @@ from tests.cli.test_page import found as called
 from tests.support.consoles import FILE
 from tests.support.orders import order, orders
 from tests.support.running import running_simulator
+from tests.test_journey import pages as listed
 
 ROOT = Path(__file__).parents[1]
 _BLOCK = re.compile(r"^```python\n(?!# \w+\.py\n)(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -131,3 +132,27 @@ def test_no_example_is_overlooked() -> None:
         text = page.read_text(encoding="utf-8")
         files = [name for _, name in FILE.findall(text) if name.endswith(".py")]
         assert len(re.findall(r"```\s*py", text)) == len(_BLOCK.findall(text)) + len(files)
+
+
+def by_hand(page: Path) -> str:
+    """What people wrote of a page: `python -m tests.catalogue` writes the messages of the catalogue."""
+    text = page.read_text(encoding="utf-8")
+    if (included := re.match(r"```\{include\} (\S+)\n", text)) is None:
+        return text
+    catalogue = (page.parent / included[1]).read_text(encoding="utf-8")
+    return re.sub(r"^```text\n.*?^```$", "", catalogue, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_the_pages_are_short() -> None:
+    """README, CONTRIBUTING and docs/, except the reference, have at most 32,000 words, all code and marks included."""
+    pages = [page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "reference"]
+    words = {page: len(by_hand(page).split()) for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *pages)}
+    assert sum(words.values()) <= 32_000, sorted(words.items(), key=lambda each: -each[1])[:5]
+
+
+@pytest.mark.parametrize("part", ["Tutorials", "How-to guides", "Guides"])
+def test_a_page_begins_with_what_it_needs_and_leaves(part: str) -> None:
+    """Before its first heading and its first code. The catalogue of errors is read entry by entry."""
+    for page in {*listed(part)} - {ROOT / "docs" / "troubleshooting.md"}:
+        first = re.split(r"^(?:##|```)", page.read_text(encoding="utf-8"), maxsplit=1, flags=re.MULTILINE)[0]
+        assert re.findall(r"^- \*\*(\w+)\*\*:", first, re.MULTILINE) == ["Needs", "Result"], page
