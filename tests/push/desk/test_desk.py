@@ -179,6 +179,34 @@ async def test_an_order_that_was_not_sent_frees_its_key(tmp_path: Path) -> None:
         assert isinstance(await desk.create(order()), Created)
 
 
+_NOT_THERE = [NothingSent("refused"), *(Response(status=status) for status in (307, 400, 403, 404, 409, 413, 422, 429))]
+_PERHAPS = [MaybeSent("reset"), *(Response(status=status) for status in (200, 207, 302, 408, 500, 502, 503, 504))]
+
+
+@pytest.mark.parametrize(
+    ("met", "is_certain"), [*((each, True) for each in _NOT_THERE), *((each, False) for each in _PERHAPS)], ids=repr
+)
+async def test_an_order_is_sent_again_exactly_if_it_certainly_is_not_there(
+    tmp_path: Path, met: Response | Exception, is_certain: bool
+) -> None:
+    """Whatever the first call met: its error says so by ``sent``, and the next call with the key sends it, or not."""
+
+    def meet(_: object) -> Response:
+        if isinstance(met, Exception):
+            raise met
+        return met
+
+    service = Service(meet)
+    async with desk_of(tmp_path, service) as desk:
+        first = await desk.create(order())
+        service.respond = created
+        second = await desk.create(order())
+    assert isinstance(first, Refused | Unprocessed if is_certain else InDoubt)
+    assert (first.error.sent != "perhaps") is is_certain
+    assert isinstance(second, Created if is_certain else InDoubt)
+    assert service.creates == [["T-1"]] * (1 + is_certain)
+
+
 async def test_files_and_the_desk_share_their_keys(tmp_path: Path) -> None:
     """What a push has sent is not sent by the desk, nor the other way round."""
     service = Service()
