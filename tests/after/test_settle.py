@@ -8,8 +8,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gotsurge_async import Limits, Order, Task, codec
-from gotsurge_async.bulk import Ledger, Mode, OrderState, Push, Reconciler, Run
+from gotsurge_async import Created, InDoubt, Limits, Order, Task, codec
+from gotsurge_async.bulk import Desk, Ledger, Mode, OrderState, Push, Reconciler, Run
 from gotsurge_async.ledger import LedgerUnusable, NewOrder, OrderOutcome, RunState
 from gotsurge_async.ledger.upkeep.archive import archive
 from gotsurge_async.simulator import Fault
@@ -41,6 +41,24 @@ async def test_a_plain_partners_orders_are_settled_by_reads(tmp_path: Path) -> N
             assert not task_id or (await here.gs.tasks.get(task_id)).tracking_id == key
         assert (await settled(here, run_id, tasks))["T-2"] is OrderState.CREATED
         assert here.simulator.audit()["doubled"] == {}
+
+
+async def test_an_order_of_a_desk_is_settled_by_a_read(tmp_path: Path) -> None:
+    """After its answer was lost, an event has its task read, and the next call with the key returns this task."""
+    (lost,) = orders(1)
+    async with place(tmp_path, "plain") as here:
+        here.simulator.order_fault(Fault(operation="tasks.create", when="after", kind="reset"))
+        async with Desk(here.gs, here.ledger, mode=Mode.DIRECT) as desk:
+            assert isinstance(await desk.create(lost), InDoubt)
+        here.simulator.clear_faults()
+        (run,) = await here.ledger.runs()
+        (task,) = await read_all(here)
+        assert await settled(here, run.id, [task]) == {"T-0": OrderState.CREATED}
+        async with Desk(here.gs, here.ledger, mode=Mode.DIRECT) as desk:
+            again = await desk.create(lost)
+        assert isinstance(again, Created)
+        assert (again.receipt.id, again.replayed) == (task.id, True)
+        assert here.simulator.audit()["by_tracking_id"] == {"T-0": 1}
 
 
 @attrs.frozen
