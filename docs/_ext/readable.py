@@ -1,5 +1,6 @@
 """What the theme leaves out for those who read by ear or by keyboard: the levels of headings, names, what scrolls."""
 
+import re
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -12,6 +13,14 @@ MENDED = {
     '<table class="docutils': '<table tabindex="0" class="docutils',
 }
 """What the theme writes, and what it becomes."""
+ARGUMENTS = re.compile(r'<dl>\n((?:<dd><em class="sig-param">.*</dd>\n)+)</dl>')
+"""The arguments of a long signature, one on each line: Sphinx writes definitions of nothing."""
+
+
+def as_lines(arguments: re.Match[str]) -> str:
+    """Arguments as plain lines."""
+    lines = arguments[1].replace("<dd>", "<span>").replace("</dd>", "</span>")
+    return f'<span class="arguments">\n{lines}</span>'
 
 
 def mend(app: Sphinx, error: Exception | None) -> None:
@@ -21,6 +30,7 @@ def mend(app: Sphinx, error: Exception | None) -> None:
             text = page.read_text(encoding="utf-8")
             for before, after in MENDED.items():
                 text = text.replace(before, after)
+            text = ARGUMENTS.sub(as_lines, text)
             page.write_text(text, encoding="utf-8")
 
 
