@@ -33,12 +33,14 @@ async def test_a_handler_that_does_not_heed_its_end(
             raise ValueError("in the end it failed")
 
         await kit.event(task_id)
-        with caplog.at_level(logging.ERROR):
-            async with asyncio.timeout(60):
-                async with follower(kit, on_status=stubborn):
-                    await begun.wait()
-        assert "left alone: gotsurge change" in caplog.text
-        over.set()
+        try:
+            with caplog.at_level(logging.ERROR):
+                async with asyncio.timeout(60):
+                    async with follower(kit, on_status=stubborn):
+                        await begun.wait()
+        finally:
+            over.set()  # a loop waits for each of its tasks when it closes
+        assert "handlers were cancelled, but are still running: gotsurge change" in caplog.text
         async with follower(kit):
             await kit.until(lambda: kit.statuses(task_id) == ["broadcasting"])
 
